@@ -1,0 +1,67 @@
+"""Backbone, neck and head as one module, and its decoded form for inference and export."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgedet.models.heads.gfl import GFLHead, anchor_points, decode
+from edgedet.models.necks.pan import PAN
+
+STRIDES = (8, 16, 32, 64)
+INPUT_MULTIPLE = 32
+
+
+class Detector(nn.Module):
+    """A trainable detector.
+
+    Attributes:
+        architecture: what `edgedet.models.zoo.build_detector` needs to build it again.
+        num_classes: C.
+        strides: of the head's levels.
+    """
+
+    def __init__(self, backbone: nn.Module, neck: PAN, head: GFLHead, architecture: dict[str, str | int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.head = head
+        self.architecture = architecture
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.head.num_classes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the head's levels."""
+        return self.head.strides
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[B, 3, H, W]` (H and W divisible by 32) to logits `[B, N, C + 4 * (REG_MAX + 1)]`."""
+        logits: Tensor = self.head(self.neck(self.backbone(images)))
+        return logits
+
+
+class DecodedDetector(nn.Module):
+    """A detector that returns boxes and scores, for one input size; what is exported.
+
+    Args:
+        detector: the detector; shared, not copied.
+        height: input height in pixels, divisible by 32.
+        width: input width in pixels, divisible by 32.
+    """
+
+    points: Tensor
+    point_strides: Tensor
+
+    def __init__(self, detector: Detector, height: int, width: int) -> None:
+        super().__init__()
+        self.detector = detector
+        points, point_strides = anchor_points(height, width, detector.strides)
+        self.register_buffer("points", points, persistent=False)
+        self.register_buffer("point_strides", point_strides, persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images `[B, 3, H, W]` to boxes `[B, N, 4]` (xyxy, input pixels) and scores `[B, N, C]` in 0..1."""
+        return decode(self.detector(images), self.points, self.point_strides, self.detector.num_classes)

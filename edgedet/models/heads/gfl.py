@@ -1,0 +1,89 @@
+"""Anchor-free head of Generalized Focal Loss (Li et al., NeurIPS 2020), laid out as in NanoDet-Plus.
+
+One tower per level gives class logits (joint class and quality, no objectness) and, for each side of the box,
+a distribution over `reg_max + 1` distances in units of the level's stride.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgedet.models.blocks import SeparableConv
+
+REG_MAX = 7
+BINS = REG_MAX + 1
+PRIOR_PROBABILITY = 0.01
+
+
+class GFLHead(nn.Module):
+    """Levels are not shared: each has its own BatchNorm, which folds and quantizes cleanly.
+
+    Args:
+        channels: channels of every input map.
+        num_classes: C.
+        strides: of the input maps, finest first.
+        activation: name, see `edgedet.models.activations`.
+    """
+
+    def __init__(self, channels: int, num_classes: int, strides: Sequence[int], activation: str) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.towers = nn.ModuleList(
+            nn.Sequential(
+                SeparableConv(channels, channels, activation), SeparableConv(channels, channels, activation)
+            )
+            for _ in strides
+        )
+        self.outputs = nn.ModuleList(nn.Conv2d(channels, num_classes + 4 * BINS, 1) for _ in strides)
+        self._initialise_outputs()
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps `[B, channels, H_i, W_i]` to logits `[B, N, C + 4 * (REG_MAX + 1)]`, finest level first, row major."""
+        levels = [
+            output(tower(feature)).flatten(2)
+            for tower, output, feature in zip(self.towers, self.outputs, maps, strict=True)
+        ]
+        return torch.cat(levels, dim=2).transpose(1, 2)
+
+    def _initialise_outputs(self) -> None:
+        for output in self.outputs:
+            assert isinstance(output, nn.Conv2d) and output.bias is not None
+            nn.init.normal_(output.weight, std=0.01)
+            nn.init.zeros_(output.bias)
+            # Every class starts at the prior probability, or the first steps drown in background loss (RetinaNet, 4.1).
+            nn.init.constant_(output.bias[: self.num_classes], -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+def anchor_points(height: int, width: int, strides: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Centres `[N, 2]` (x, y in input pixels) and strides `[N]` of every cell, in the head's output order."""
+    points, point_strides = [], []
+    for stride in strides:
+        rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        points.append((torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride)
+        point_strides.append(torch.full((rows * columns,), float(stride)))
+    return torch.cat(points), torch.cat(point_strides)
+
+
+def expected_distances(box_logits: Tensor) -> Tensor:
+    """Logits `[..., 4 * (REG_MAX + 1)]` to the expected distance of each side `[..., 4]`, in strides."""
+    probabilities = box_logits.reshape(*box_logits.shape[:-1], 4, BINS).softmax(dim=-1)
+    bins = torch.arange(BINS, dtype=probabilities.dtype, device=probabilities.device)
+    return probabilities @ bins
+
+
+def boxes_from_distances(points: Tensor, distances: Tensor) -> Tensor:
+    """Points `[..., 2]` and left, top, right, bottom distances `[..., 4]` in pixels to xyxy boxes `[..., 4]`."""
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
+
+
+def decode(logits: Tensor, points: Tensor, strides: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Logits `[B, N, C + 4 * (REG_MAX + 1)]` to boxes `[B, N, 4]` (xyxy, input pixels) and scores `[B, N, C]`."""
+    class_logits, box_logits = logits[..., :num_classes], logits[..., num_classes:]
+    distances = expected_distances(box_logits) * strides[:, None]
+    return boxes_from_distances(points, distances), class_logits.sigmoid()
