@@ -39,6 +39,8 @@ class Sample:
         ignore: `[n]` bool, COCO's crowds and VOC's difficult objects: not trained on, not counted in evaluation.
         origins: where each box was read: `labels/a.txt:3`.
         size: `(height, width)` where the annotations state it, else None.
+        areas: `[n]` float32, the areas by which COCO sorts objects into small, medium and large where the annotations
+            state them (COCO's `area` is that of the outline), else None: the boxes' own.
     """
 
     image: Path
@@ -48,6 +50,7 @@ class Sample:
     ignore: NDArray[np.bool_]
     origins: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    areas: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Dataset:
         class_names: names in label order.
         splits: samples of each split (`train`, `val`, `test`, ...), in the order of the split's list.
         faults: what the reader could not make sense of (the rest is found by `edgedet.data.check`).
+        category_ids: the classes' ids in the annotation file (COCO), in label order; empty where it has none.
     """
 
     root: Path
@@ -67,3 +71,4 @@ class Dataset:
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[Sample, ...]]
     faults: tuple[Fault, ...] = field(default=())
+    category_ids: tuple[int, ...] = field(default=())
