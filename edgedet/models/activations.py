@@ -1,0 +1,36 @@
+"""The activation functions a network can be built with, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from edgedet.errors import unknown_value
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": lambda: nn.LeakyReLU(0.1),  # the slope of Darknet, YOLO and NanoDet
+    "hardswish": nn.Hardswish,
+    "swish": nn.SiLU,
+    "mish": nn.Mish,
+}
+
+
+def activation_names() -> list[str]:
+    """The names that `make_activation` takes. `relu` and `relu6` are the ones that vanish into an INT8 quantizer."""
+    return list(_ACTIVATIONS)
+
+
+def make_activation(name: str) -> nn.Module:
+    """A new activation module.
+
+    None works in place: taps, residual sums and quantizers all read the tensor before it.
+
+    Raises:
+        EdgedetError: `name` is unknown.
+    """
+    if name not in _ACTIVATIONS:
+        raise unknown_value("activation", name, _ACTIVATIONS)
+    return _ACTIVATIONS[name]()

@@ -1,0 +1,97 @@
+"""MobileNetV2 (Sandler et al., 2018, arXiv 1801.04381), without the last 1x1 convolution and the classifier."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgedet.errors import unknown_value
+from edgedet.models.activations import make_activation
+from edgedet.models.backbones.base import Backbone
+from edgedet.models.initialization import he_normal_
+
+WIDTHS = (0.35, 0.5, 0.75, 1.0)
+
+# Table 2 of the paper: expansion factor, output channels, blocks, stride of the first block.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+_TAPS = (6, 13, 17)
+
+
+class MobileNetV2(Backbone):
+    """MobileNetV2 with feature maps from `features.6`, `features.13` and `features.17`.
+
+    The maps are outputs of linear bottlenecks, so they are signed. The 1280-channel convolution that torchvision has as
+    `features.18` is left out: it serves the classifier and would cost a third of a detector.
+
+    Args:
+        width: channel multiplier, one of `WIDTHS`; channels are rounded to multiples of 8 as in torchvision.
+        activation: a name that `make_activation` knows; the paper's and the published weights' is `relu6`.
+    """
+
+    def __init__(self, width: float = 1.0, activation: str = "relu6") -> None:
+        super().__init__()
+        if width not in WIDTHS:
+            raise unknown_value("width of MobileNetV2", str(width), map(str, WIDTHS))
+        in_channels = _divisible_by_8(32 * width)
+        layers: list[nn.Module] = [_convolution(3, in_channels, 3, stride=2, activation=activation)]
+        for expansion, base_channels, blocks, first_stride in _STAGES:
+            out_channels = _divisible_by_8(base_channels * width)
+            for index in range(blocks):
+                stride = first_stride if index == 0 else 1
+                layers.append(InvertedResidual(in_channels, out_channels, stride, expansion, activation))
+                in_channels = out_channels
+        self.name = f"mobilenetv2_{width}"
+        self.channels = tuple(_divisible_by_8(channels * width) for channels in (32, 96, 320))
+        self.features = nn.Sequential(*layers)
+        he_normal_(self, mode="fan_out")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        x = images
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in _TAPS:
+                maps.append(x)
+        return tuple(maps)
+
+
+class InvertedResidual(nn.Module):
+    """Expand by a 1x1 convolution, filter depthwise, project linearly; a residual sum where the shapes allow it."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, activation: str) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers.append(_convolution(in_channels, hidden, 1, activation=activation))
+        layers.append(_convolution(hidden, hidden, 3, stride=stride, groups=hidden, activation=activation))
+        layers.append(nn.Conv2d(hidden, out_channels, 1, bias=False))
+        layers.append(nn.BatchNorm2d(out_channels))
+        self.conv = nn.Sequential(*layers)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.is_residual else self.conv(x)
+
+
+def _convolution(
+    in_channels: int, out_channels: int, kernel: int, *, activation: str, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+        make_activation(activation),
+    )
+
+
+def _divisible_by_8(channels: float) -> int:
+    """The nearest multiple of 8, at least 8, never more than 10 % below `channels` (the rule of the paper's code)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

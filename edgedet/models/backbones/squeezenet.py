@@ -1,0 +1,84 @@
+"""SqueezeNet 1.1 (Iandola et al., 2016, arXiv 1602.07360; the authors' second release), without the classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgedet.models.activations import make_activation
+from edgedet.models.backbones.base import Backbone
+from edgedet.models.initialization import he_normal_
+
+_TAPS = (7, 12)
+
+
+class SqueezeNet(Backbone):
+    """SqueezeNet 1.1 with feature maps from `features.7`, `features.12` and an added block at stride 32.
+
+    Two things differ from torchvision, neither in a parameter's name or shape. The first convolution is padded by 1:
+    without it a side of 320 gives 159, 79, 39, 19 cells, which line up with no stride. And SqueezeNet ends at stride
+    16, so `extra`, a depthwise-separable convolution, makes the map at stride 32; no published weights hold it.
+
+    Args:
+        activation: a name that `make_activation` knows; the paper's and the published weights' is `relu`.
+    """
+
+    def __init__(self, activation: str = "relu") -> None:
+        super().__init__()
+        self.name = "squeezenet_1.1"
+        self.channels = (256, 512, 256)
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 3, stride=2, padding=1),
+            make_activation(activation),
+            _pool(),
+            Fire(64, 16, 64, activation),
+            Fire(128, 16, 64, activation),
+            _pool(),
+            Fire(128, 32, 128, activation),
+            Fire(256, 32, 128, activation),
+            _pool(),
+            Fire(256, 48, 192, activation),
+            Fire(384, 48, 192, activation),
+            Fire(384, 64, 256, activation),
+            Fire(512, 64, 256, activation),
+        )
+        self.extra = nn.Sequential(
+            nn.Conv2d(512, 512, 3, stride=2, padding=1, groups=512, bias=False),
+            nn.BatchNorm2d(512),
+            make_activation(activation),
+            nn.Conv2d(512, 256, 1, bias=False),
+            nn.BatchNorm2d(256),
+            make_activation(activation),
+        )
+        # Nothing normalises the signal in here, so the weights have to keep its size over 17 layers.
+        he_normal_(self.features, mode="fan_in")
+        he_normal_(self.extra, mode="fan_out")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        x = images
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in _TAPS:
+                maps.append(x)
+        return (*maps, self.extra(x))
+
+
+class Fire(nn.Module):
+    """A 1x1 convolution that squeezes the channels, then 1x1 and 3x3 convolutions side by side that expand them."""
+
+    def __init__(self, in_channels: int, squeezed: int, expanded: int, activation: str) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(in_channels, squeezed, 1)
+        self.expand1x1 = nn.Conv2d(squeezed, expanded, 1)
+        self.expand3x3 = nn.Conv2d(squeezed, expanded, 3, padding=1)
+        self.squeeze_activation = make_activation(activation)
+        self.expand_activation = make_activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.squeeze_activation(self.squeeze(x))
+        return self.expand_activation(torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=1))
+
+
+def _pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
