@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgedet.errors import unknown_value
-from edgedet.models.activations import make_activation
 from edgedet.models.backbones.base import Backbone
+from edgedet.models.blocks import ConvNormAct
 from edgedet.models.initialization import he_normal_
 
 WIDTHS = (0.35, 0.5, 0.75, 1.0)
@@ -40,7 +40,7 @@ class MobileNetV2(Backbone):
         if width not in WIDTHS:
             raise unknown_value("width of MobileNetV2", str(width), map(str, WIDTHS))
         in_channels = _divisible_by_8(32 * width)
-        layers: list[nn.Module] = [_convolution(3, in_channels, 3, stride=2, activation=activation)]
+        layers: list[nn.Module] = [ConvNormAct(3, in_channels, 3, activation, stride=2)]
         for expansion, base_channels, blocks, first_stride in _STAGES:
             out_channels = _divisible_by_8(base_channels * width)
             for index in range(blocks):
@@ -70,8 +70,8 @@ class InvertedResidual(nn.Module):
         hidden = in_channels * expansion
         layers: list[nn.Module] = []
         if expansion != 1:
-            layers.append(_convolution(in_channels, hidden, 1, activation=activation))
-        layers.append(_convolution(hidden, hidden, 3, stride=stride, groups=hidden, activation=activation))
+            layers.append(ConvNormAct(in_channels, hidden, 1, activation))
+        layers.append(ConvNormAct(hidden, hidden, 3, activation, stride=stride, groups=hidden))
         layers.append(nn.Conv2d(hidden, out_channels, 1, bias=False))
         layers.append(nn.BatchNorm2d(out_channels))
         self.conv = nn.Sequential(*layers)
@@ -79,16 +79,6 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) if self.is_residual else self.conv(x)
-
-
-def _convolution(
-    in_channels: int, out_channels: int, kernel: int, *, activation: str, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
-        make_activation(activation),
-    )
 
 
 def _divisible_by_8(channels: float) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from edgedet.models.activations import make_activation
 from edgedet.models.backbones.base import Backbone
+from edgedet.models.blocks import SeparableConv
 from edgedet.models.initialization import he_normal_
 
 _TAPS = (7, 12)
@@ -42,14 +43,7 @@ class SqueezeNet(Backbone):
             Fire(384, 64, 256, activation),
             Fire(512, 64, 256, activation),
         )
-        self.extra = nn.Sequential(
-            nn.Conv2d(512, 512, 3, stride=2, padding=1, groups=512, bias=False),
-            nn.BatchNorm2d(512),
-            make_activation(activation),
-            nn.Conv2d(512, 256, 1, bias=False),
-            nn.BatchNorm2d(256),
-            make_activation(activation),
-        )
+        self.extra = SeparableConv(512, 256, activation, stride=2)
         # Nothing normalises the signal in here, so the weights have to keep its size over 17 layers.
         he_normal_(self.features, mode="fan_in")
         he_normal_(self.extra, mode="fan_out")
