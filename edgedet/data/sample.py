@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +39,6 @@ class Sample:
         ignore: `[n]` bool, COCO's crowds and VOC's difficult objects: not trained on, not counted in evaluation.
         origins: where each box was read: `labels/a.txt:3`.
         size: `(height, width)` where the annotations state it (COCO, VOC) or need it (YOLO: of the file), else None.
-        areas: `[n]` float32, the objects' areas in pixels where the annotations state them (COCO: of the mask; its
-            metrics sort objects into small, medium and large by it), else None.
         areas: `[n]` float32, the areas by which COCO sorts objects into small, medium and large where the annotations
             state them (COCO's `area` is that of the outline), else None: the boxes' own.
     """
@@ -53,7 +51,6 @@ class Sample:
     origins: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     areas: NDArray[np.float32] | None = None
-    areas: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,6 @@ class Dataset:
         format: `coco`, `voc` or `yolo`.
         class_names: names in label order.
         splits: samples of each split (`train`, `val`, `test`, ...), in the order of the split's list.
-        category_ids: the id of each class in the annotation files (COCO), or () where classes have no other id.
         faults: what the reader could not make sense of (the rest is found by `edgedet.data.check`).
         category_ids: the classes' ids in the annotation file (COCO), in label order; empty where it has none.
     """
@@ -74,6 +70,5 @@ class Dataset:
     format: str
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[Sample, ...]]
-    category_ids: tuple[int, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Fault, ...] = field(default=())
     category_ids: tuple[int, ...] = field(default=())
