@@ -1,0 +1,43 @@
+"""The small protocol through which the runtime knows inference engines. A backend is one file in `backends/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a backend.
+
+    Attributes:
+        name: the tensor's name, e.g. `images`.
+        shape: sizes; None where a size is only known when running.
+        dtype: NumPy's type of its elements.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+class Backend(Protocol):
+    """A loaded model that can be run.
+
+    Attributes:
+        name: the engine, its version and where it runs, e.g. `onnxruntime 1.20.0 (CPU)`.
+        inputs: what `run` must be fed.
+        outputs: what `run` returns.
+    """
+
+    name: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs by name, for the inputs by name."""
+        ...

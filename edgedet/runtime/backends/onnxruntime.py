@@ -1,0 +1,154 @@
+"""Runs a detector's ONNX file on ONNX Runtime. Neither torch nor the onnx package is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgedet.errors import EdgedetError, unknown_value
+from edgedet.files import MEBIBYTE, read_bytes
+from edgedet.runtime.backend import TensorInfo
+from edgedet.spec import Spec, spec_from_json
+
+METADATA_KEY = "edgedet"
+MODEL_LIMIT = 512 * MEBIBYTE
+METADATA_LIMIT = 4 * MEBIBYTE
+EXPORT_AGAIN = "export it with `edgedet export model.pt`"
+
+# How protobuf writes the key under which a tensor names its external data file.
+EXTERNAL_DATA_KEY = b"\x0a\x08location\x12"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+
+
+class OnnxRuntimeBackend:
+    """A loaded ONNX file (`edgedet.runtime.backend.Backend`)."""
+
+    def __init__(self, session: ort.InferenceSession, device: str) -> None:
+        self.name = f"onnxruntime {ort.__version__} ({device})"
+        self.inputs = tuple(_tensor_info(tensor) for tensor in session.get_inputs())
+        self.outputs = tuple(_tensor_info(tensor) for tensor in session.get_outputs())
+        self._session = session
+        self._output_names = [tensor.name for tensor in self.outputs]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs by name, for the inputs by name."""
+        try:
+            results = self._session.run(self._output_names, dict(feeds))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
+            raise EdgedetError(f"ONNX Runtime could not run the model ({_reason(error)})", fix=EXPORT_AGAIN) from error
+        return dict(zip(self._output_names, results, strict=True))
+
+
+def load(path: Path, *, threads: int | None = None, device: str | None = None) -> tuple[OnnxRuntimeBackend, Spec]:
+    """The backend and the specification in an ONNX file that edgedet exported.
+
+    Args:
+        path: the file; it must hold its weights itself.
+        threads: threads for inference; None: one for each physical core.
+        device: `cpu` (None is the same) or `cuda`.
+
+    Raises:
+        EdgedetError: the file is missing, too large, broken, not one of edgedet's, or the device is not there.
+    """
+    data = read_bytes(path, limit=MODEL_LIMIT)
+    if EXTERNAL_DATA_KEY in data:
+        raise EdgedetError("keeps weights in other files, which are not followed", where=path, fix=EXPORT_AGAIN)
+    device = device or "cpu"
+    session = _open(data, path, threads, device)
+    spec = _read_spec(session, path)
+    backend = OnnxRuntimeBackend(session, device)
+    _require_interface(backend, spec, path)
+    return backend, spec
+
+
+def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.InferenceSession:
+    if device not in PROVIDERS:
+        raise unknown_value("device", device, PROVIDERS)
+    provider = PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
+    try:
+        session = ort.InferenceSession(data, _session_options(threads), providers=[provider])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
+        raise EdgedetError(
+            f"not a model that ONNX Runtime can load ({_reason(error)})",
+            where=path,
+            fix=f"the file may be truncated or of another kind: copy it again, or {EXPORT_AGAIN}",
+        ) from error
+    if session.get_providers()[0] != provider:
+        raise EdgedetError(f"{provider} did not start", where=path, fix="check the CUDA installation, or use the cpu")
+    return session
+
+
+def _session_options(threads: int | None) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    # With two or more threads the idle ones spin for tens of milliseconds after every run and take the cores that
+    # decoding, preprocessing and NMS need next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # failures are raised; they need not be printed too
+    return options
+
+
+def _read_spec(session: ort.InferenceSession, path: Path) -> Spec:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise EdgedetError("an ONNX model, but not one that edgedet exported", where=path, fix=EXPORT_AGAIN)
+    if len(text) > METADATA_LIMIT:
+        raise EdgedetError(f"its metadata is larger than {METADATA_LIMIT // MEBIBYTE} MiB", where=path)
+    return spec_from_json(text, where=path)
+
+
+def _require_interface(backend: OnnxRuntimeBackend, spec: Spec, path: Path) -> None:
+    """Refuses a model whose inputs and outputs are not those that its specification promises."""
+    size, classes = spec.preprocess, len(spec.class_names)
+    expected_inputs: dict[str, tuple[int | None, ...]] = {"images": (None, 3, size.height, size.width)}
+    expected_outputs: dict[str, tuple[int | None, ...]] = {"boxes": (None, None, 4), "scores": (None, None, classes)}
+    for kind, tensors, expected in (
+        ("input", backend.inputs, expected_inputs),
+        ("output", backend.outputs, expected_outputs),
+    ):
+        found = {tensor.name: tensor for tensor in tensors}
+        if set(found) != set(expected):
+            raise _interface_error(path, f"its {kind}s are {_listed(found)}, not {_listed(expected)}")
+        for name, shape in expected.items():
+            if found[name].dtype != np.float32 or not _fits(found[name].shape, shape):
+                actual = f"{found[name].dtype} {_shape(found[name].shape)}"
+                raise _interface_error(path, f"its {kind} {name} is {actual}, not float32 {_shape(shape)}")
+
+
+def _fits(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        size is None or wanted is None or size == wanted for size, wanted in zip(shape, expected, strict=True)
+    )
+
+
+def _interface_error(path: Path, what: str) -> EdgedetError:
+    return EdgedetError(f"the model does not match its own specification: {what}", where=path, fix=EXPORT_AGAIN)
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def _tensor_info(tensor: Any) -> TensorInfo:
+    shape = tuple(size if isinstance(size, int) and size > 0 else None for size in tensor.shape)
+    return TensorInfo(tensor.name, shape, np.dtype(DTYPES.get(tensor.type, np.object_)))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].split(" : ")[-1][:200]

@@ -1,0 +1,125 @@
+"""A detector: images in, detections in the images' own pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.boxes import Letterbox
+from edgedet.errors import EdgedetError
+from edgedet.ops.diou_nms import DIoUNMS, diou_nms
+from edgedet.runtime.backend import Backend
+from edgedet.runtime.preprocess import preprocess
+from edgedet.runtime.results import Detections
+from edgedet.spec import Spec
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How long the stages of one `detect` call took, in milliseconds, for all of its images together."""
+
+    preprocess: float = 0.0
+    inference: float = 0.0
+    postprocess: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """The sum of the stages, in milliseconds."""
+        return self.preprocess + self.inference + self.postprocess
+
+    def to_dict(self) -> dict[str, float]:
+        """Milliseconds by stage."""
+        return asdict(self)
+
+
+class Detector:
+    """Obeys a specification on any backend: letterbox, inference, DIoU-NMS, boxes back in source pixels.
+
+    Attributes:
+        backend: runs the network.
+        spec: how images go in and detections come out.
+        timings: of the last `detect`.
+    """
+
+    def __init__(self, backend: Backend, spec: Spec) -> None:
+        self.backend = backend
+        self.spec = spec
+        self.timings = Timings()
+        self._nms = DIoUNMS(**spec.postprocess.model_dump())
+        self._batch = backend.inputs[0].shape[0]
+
+    def with_postprocess(self, **changes: Any) -> Detector:
+        """The same model with other post-processing (`score_threshold`, `iou_threshold`, ...); None changes nothing."""
+        return Detector(self.backend, self.spec.with_postprocess(**changes))
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """The detections in each image.
+
+        A model of a fixed batch size runs as often as needed; one of a free batch size runs once on all images.
+
+        Args:
+            images: uint8 `[h, w, 3]` BGR, of any sizes.
+        """
+        timings = [Timings()]
+        found: list[Detections] = []
+        for chunk in self._chunks(images):
+            start = perf_counter()
+            tensor, letterboxes = self.preprocess(chunk)
+            prepared = perf_counter()
+            boxes, scores = self.infer(tensor)
+            inferred = perf_counter()
+            found += self.postprocess(boxes, scores, letterboxes)
+            done = perf_counter()
+            timings.append(
+                Timings(*(1e3 * seconds for seconds in (prepared - start, inferred - prepared, done - inferred)))
+            )
+        self.timings = Timings(
+            sum(part.preprocess for part in timings),
+            sum(part.inference for part in timings),
+            sum(part.postprocess for part in timings),
+        )
+        return found
+
+    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], list[Letterbox]]:
+        """The input tensor `[B, 3, H, W]` float32, and where each image lies in it.
+
+        `B` is the model's batch size where that is fixed (surplus rows are zero), else the number of images.
+        """
+        size = self.spec.preprocess
+        batch = self._batch or len(images)
+        tensor = np.empty((batch, 3, size.height, size.width), np.float32)
+        tensor[len(images) :] = 0
+        return tensor, [preprocess(image, size, out=row)[1] for image, row in zip(images, tensor, strict=False)]
+
+    def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes `[B, N, 4]` float32 in input pixels and scores `[B, N, C]` float32 of a tensor from `preprocess`."""
+        outputs = self.backend.run({self.backend.inputs[0].name: tensor})
+        boxes, scores = outputs["boxes"], outputs["scores"]
+        expected = (len(tensor), scores.shape[1] if scores.ndim == 3 else -1)
+        if boxes.shape != (*expected, 4) or scores.shape != (*expected, len(self.spec.class_names)):
+            raise EdgedetError(
+                f"the model gave boxes {list(boxes.shape)} and scores {list(scores.shape)}, "
+                f"not [{len(tensor)}, N, 4] and [{len(tensor)}, N, {len(self.spec.class_names)}]",
+                where=self.backend.name,
+                fix="export it again with `edgedet export`",
+            )
+        return boxes, scores
+
+    def postprocess(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], letterboxes: Sequence[Letterbox]
+    ) -> list[Detections]:
+        """The detections of each image, from the network's outputs; rows beyond the images are left out."""
+        found = []
+        for image_boxes, image_scores, letterbox in zip(boxes, scores, letterboxes, strict=False):
+            kept, score, class_id = diou_nms(image_boxes, image_scores, self._nms)
+            found.append(Detections(letterbox.to_source(kept), score, class_id, self.spec.class_names))
+        return found
+
+    def _chunks(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Sequence[NDArray[np.uint8]]]:
+        size = self._batch or max(len(images), 1)
+        return (images[start : start + size] for start in range(0, len(images), size))

@@ -1,0 +1,35 @@
+"""From a model file to a detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgedet.errors import EdgedetError, unknown_value
+from edgedet.runtime.detector import Detector
+
+
+def load_detector(path: Path, *, threads: int | None = None, device: str | None = None) -> Detector:
+    """The detector in a `.onnx` file (ONNX Runtime) or a `.pt` checkpoint (PyTorch).
+
+    Args:
+        path: the model file.
+        threads: threads for inference; None lets the backend choose.
+        device: `cpu`, `cuda`, ...; None is the CPU.
+
+    Raises:
+        EdgedetError: the file is missing, broken, or was not made by edgedet.
+        ModuleNotFoundError: the backend's package is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EdgedetError("no such model file", where=path, fix="check the path")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from edgedet.runtime.backends import onnxruntime
+
+        return Detector(*onnxruntime.load(path, threads=threads, device=device))
+    if suffix == ".pt":
+        from edgedet.runtime.backends import torch
+
+        return Detector(*torch.load(path, threads=threads, device=device))
+    raise unknown_value("kind of model file", suffix, [".onnx", ".pt"], where=path)
