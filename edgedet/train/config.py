@@ -1,0 +1,90 @@
+"""Settings of a training run. The full resolved configuration is kept in the run's folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgedet.config import Frozen
+from edgedet.data.augment.config import AugmentConfig
+
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class OptimizerConfig(Frozen):
+    """The optimizer and its schedule: linear warm-up, then half a cosine.
+
+    Attributes:
+        name: `adamw`, or `sgd` with Nesterov momentum.
+        lr: peak learning rate, for `batch` images a step.
+        final_lr: learning rate at the end, as a share of the peak.
+        warmup_epochs: length of the warm-up, at most a quarter of the run.
+        weight_decay: of convolution weights; biases and BatchNorm are not decayed.
+        momentum: of SGD.
+        clip_norm: gradients are scaled down to this norm.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 2e-3
+    final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    warmup_epochs: NotNegative = 3.0
+    weight_decay: NotNegative = 0.05
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    clip_norm: Positive = 35.0
+
+
+class TrainConfig(Frozen):
+    """A training run.
+
+    Attributes:
+        data: path of the dataset.
+        train_split: split to learn from.
+        val_split: split by which the best checkpoint is chosen.
+        model: a name of `edgedet models`.
+        activation: None means the backbone's native one.
+        weights: backbone weights: `imagenet`, the path of a torchvision state dict, or None for random ones.
+        imgsz: side of the square input in pixels, a multiple of 32.
+        epochs: passes over the training split.
+        batch: images a step, over all processes.
+        seed: of every random choice.
+        precision: of the arithmetic, as Lightning Fabric names it.
+        devices: number of devices (processes).
+        accelerator: as Lightning Fabric names it.
+        workers: loader processes; 0 loads in the main process.
+        cache_mib: memory for decoded images, over all workers.
+        multi_scale: the input side is drawn for each step from `1 - multi_scale .. 1 + multi_scale` times `imgsz`.
+        close_mosaic_epochs: the last epochs see no mosaics; at most a quarter of the run.
+        ema: evaluate and save an exponential moving average of the weights.
+        eval_every: epochs between evaluations; the last is always evaluated. None means 20 over the run.
+        checkpoint_every: steps between checkpoints within an epoch; None means at the end of each epoch only.
+        tensorboard: also write TensorBoard event files.
+        optimizer: the optimizer and its schedule.
+        augment: what each training image goes through.
+    """
+
+    data: str
+    train_split: str = "train"
+    val_split: str = "val"
+    model: str = "shufflenetv2_1.0x"
+    activation: str | None = None
+    weights: str | None = None
+    imgsz: Count = 320
+    epochs: Count = 100
+    batch: Count = 16
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    devices: Count = 1
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    workers: Annotated[int, Field(ge=0, le=256)] = 1
+    cache_mib: Annotated[int, Field(ge=0)] = 1024
+    multi_scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    close_mosaic_epochs: Annotated[int, Field(ge=0)] = 10
+    ema: bool = True
+    eval_every: Count | None = None
+    checkpoint_every: Count | None = None
+    tensorboard: bool = False
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: AugmentConfig = AugmentConfig()

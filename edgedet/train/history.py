@@ -1,0 +1,39 @@
+"""`metrics.jsonl`: one line of JSON an epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgedet.errors import EdgedetError
+from edgedet.files import MEBIBYTE, read_text, write_text
+
+LIMIT = 256 * MEBIBYTE
+
+
+class History:
+    """The epochs of a run so far.
+
+    Args:
+        path: of `metrics.jsonl`.
+        epochs: how many epochs of an earlier part of the run stand; later lines are dropped (they are run again).
+    """
+
+    def __init__(self, path: Path, epochs: int) -> None:
+        self._path = path
+        self.records: list[dict[str, Any]] = _read(path)[:epochs] if epochs else []
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds an epoch; the file is replaced as a whole, so that it never ends in half a line."""
+        self.records.append(record)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.records))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in read_text(path, limit=LIMIT).splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise EdgedetError("holds a line that is not JSON", where=path, fix="move it away and resume again") from error

@@ -1,0 +1,164 @@
+"""Training batches: decoded, cached, augmented in worker processes, bit for bit the same with any number of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from edgedet.data.augment.config import AugmentConfig
+from edgedet.data.augment.pipeline import LabelledImage, augment, fit
+from edgedet.data.images import read_image
+from edgedet.data.sample import Sample
+from edgedet.errors import EdgedetError
+from edgedet.files import MEBIBYTE
+from edgedet.losses.gfl import Targets
+from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch.
+
+    Attributes:
+        images: `[B, S, S, 3]` uint8, BGR.
+        targets: of each image.
+        keys: of each image.
+    """
+
+    images: Tensor
+    targets: list[Targets]
+    keys: list[SampleKey]
+
+    def pin_memory(self) -> Batch:
+        """Used by the loader, so that the copy to a GPU overlaps with computing."""
+        return Batch(self.images.pin_memory(), self.targets, self.keys)
+
+
+class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
+    """Augmented images by `SampleKey`.
+
+    Args:
+        samples: with usable boxes (`edgedet.data.clean`).
+        augment: of the epochs before `mosaic_epochs`; later ones see no mosaics.
+        mosaic_epochs: number of epochs with mosaics.
+        seed: of the augmentation.
+        max_size: largest side of the input; images are kept no larger.
+        cache_bytes: memory for decoded images in each process.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        config: AugmentConfig,
+        *,
+        mosaic_epochs: int,
+        seed: int,
+        max_size: int,
+        cache_bytes: int,
+    ) -> None:
+        self._samples = samples
+        self._config = config
+        self._config_without_mosaic = config.model_copy(update={"mosaic": 0.0})
+        self._mosaic_epochs = mosaic_epochs
+        self._seed = seed
+        self._max_size = max_size
+        self._cache: dict[int, LabelledImage] = {}
+        self._cache_left = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, key: SampleKey) -> tuple[SampleKey, LabelledImage]:
+        config = self._config if key.epoch < self._mosaic_epochs else self._config_without_mosaic
+        rng = augment_generator(self._seed, key)
+        return key, augment(self._load, len(self._samples), key.index, key.size, config, rng)
+
+    def _load(self, index: int) -> LabelledImage:
+        if index in self._cache:
+            return self._cache[index]
+        loaded = load_for_training(self._samples[index], self._max_size)
+        if loaded.image.nbytes <= self._cache_left:
+            self._cache_left -= loaded.image.nbytes
+            self._cache[index] = loaded
+        return loaded
+
+
+def load_for_training(sample: Sample, max_size: int) -> LabelledImage:
+    """A sample's image, no larger than `max_size` pixels a side, with the boxes that are to be learned.
+
+    An image that cannot be read becomes a grey one without objects, and a warning: one broken file does not end
+    a long run (`edgedet data check` finds it before).
+    """
+    try:
+        image = read_image(sample.image)
+    except EdgedetError as error:
+        logger.warning("trained as background: %s", error)
+        return LabelledImage(
+            np.full((max_size, max_size, 3), 114, dtype=np.uint8),
+            np.zeros((0, 4), dtype=np.float32),
+            np.zeros(0, dtype=np.int64),
+        )
+    learned = ~sample.ignore
+    height, width = image.shape[:2]
+    boxes = np.clip(sample.boxes[learned], 0, np.array([width, height, width, height], dtype=np.float32))
+    zoom = min(1.0, fit(height, width, max_size))
+    if zoom < 1.0:
+        resized_width, resized_height = max(1, round(width * zoom)), max(1, round(height * zoom))
+        image = cv2.resize(image, (resized_width, resized_height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        scale_x, scale_y = resized_width / width, resized_height / height
+        boxes = boxes * np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+    return LabelledImage(image, boxes.astype(np.float32), sample.labels[learned])
+
+
+def collate(items: list[tuple[SampleKey, LabelledImage]]) -> Batch:
+    """Stacks augmented images of one size."""
+    images: NDArray[np.uint8] = np.stack([labelled.image for _, labelled in items])
+    targets = [Targets(torch.from_numpy(item.boxes), torch.from_numpy(item.labels)) for _, item in items]
+    return Batch(torch.from_numpy(images), targets, [key for key, _ in items])
+
+
+class _PlannedBatches(Sampler[list[SampleKey]]):
+    def __init__(self, plan: BatchPlan, first_step: int) -> None:
+        self._plan = plan
+        self._first_step = first_step
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        return self._plan.batches_from(self._first_step)
+
+    def __len__(self) -> int:
+        return self._plan.total_steps - self._first_step
+
+
+def make_loader(
+    dataset: TrainingSet, plan: BatchPlan, first_step: int, *, workers: int, pin_memory: bool
+) -> DataLoader[Batch]:
+    """One loader from `first_step` to the end of the run: the workers live, and read ahead, across epochs."""
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=_PlannedBatches(plan, first_step),  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def cache_bytes_per_process(cache_mib: int, workers: int) -> int:
+    """Each worker keeps its own cache."""
+    return cache_mib * MEBIBYTE // max(workers, 1)
+
+
+def _start_worker(worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
