@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,14 +31,8 @@ def parse(kind: type[T], values: Mapping[str, Any], *, where: object = None) -> 
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of at most 1 MiB (safe loader: plain data only)."""
-    try:
-        value = yaml.safe_load(read_text(path, limit=MEBIBYTE))
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = path if mark is None else f"{path}:{mark.line + 1}"
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise EdgedetError(f"not valid YAML ({problem})", where=place) from error
+    """The mapping in a YAML file of at most 1 MiB: plain data only, no aliases."""
+    value = _parse_yaml(read_text(path, limit=MEBIBYTE), path)
     if not isinstance(value, dict):
         raise EdgedetError("holds no mapping of keys to values", where=path)
     return value
@@ -56,10 +50,7 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise EdgedetError(f"{assignment!r} is no assignment", where="--set", fix="write --set key.subkey=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise EdgedetError(f"the value of {assignment!r} is not valid YAML", where="--set") from error
+        value = _parse_yaml(text, f"--set {assignment}")
         *parents, last = key.split(".")
         node = result
         for parent in parents:
@@ -68,6 +59,26 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
                 raise EdgedetError(f"{parent!r} holds a value, not further keys", where=f"--set {assignment}")
         node[last] = value
     return result
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases: ten lines of them stand for more data than fits in memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not read", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
+def _parse_yaml(text: str, where: object) -> Any:
+    try:
+        return yaml.load(text, _PlainLoader)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}"
+        raise EdgedetError(f"not valid YAML ({error.problem})", where=f"{where}{line}") from error
+    except Exception as error:
+        # PyYAML lets out what its converters raise: ValueError for the date 2000-99-99, KeyError for `!!bool x`.
+        raise EdgedetError(f"not valid YAML ({type(error).__name__})", where=where) from error
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,14 +93,21 @@ def _readable(kind: type[BaseModel], error: ValidationError, where: object) -> E
         close = nearest(str(first["loc"][-1]), options)
         fix = f"did you mean {close!r}?" if close else f"valid keys: {', '.join(options)}"
         return EdgedetError(f"unknown key {key!r}", where=where, fix=fix)
-    return EdgedetError(f"{key or 'value'}: {first['msg']} (got {first['input']!r:.80})", where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    return EdgedetError(f"{key or 'value'}: {message} (got {first['input']!r:.80})", where=where)
 
 
 def _keys_beside(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    model: Any = kind
+    """The valid keys of the model in which the last part of `location` was found."""
+    models = [kind]
     for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        model = field.annotation
-    return list(getattr(model, "model_fields", {}))
+        fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
+        # A position in a list leads to the model that the list's type already named.
+        models = [model for field in fields for model in _models_in(field.annotation)] if fields else models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

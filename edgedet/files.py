@@ -24,8 +24,10 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise EdgedetError(f"cannot read the file ({error.strerror})", where=path, fix="check the path") from error
+    except ValueError as error:
+        raise EdgedetError(f"not a file name ({error})", where=path, fix="check the path") from error
     if len(data) > limit:
-        raise EdgedetError(f"larger than {limit / MEBIBYTE:.0f} MiB, the most that is read", where=path)
+        raise EdgedetError(f"larger than {limit / MEBIBYTE:.3g} MiB, the most that is read", where=path)
     return data
 
 
@@ -46,8 +48,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
+        if path.exists() and not path.is_file():
+            # As root, a rename would put a plain file in the place of /dev/null.
+            raise EdgedetError("not a plain file", where=path, fix="name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:32]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
         temporary = Path(name)
         os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)

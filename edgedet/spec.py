@@ -18,6 +18,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Side = Annotated[int, Field(ge=32, le=8192)]
+Stride = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Preprocess(Frozen):
@@ -68,7 +69,7 @@ class Spec(Frozen):
     task: Literal["detect"] = "detect"
     model: str
     class_names: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000)]
-    strides: Annotated[tuple[int, ...], Field(min_length=1, max_length=8)]
+    strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
     preprocess: Preprocess
     postprocess: Postprocess = Postprocess()
     random_weights: bool = False
@@ -88,7 +89,7 @@ def spec_from_json(text: str, *, where: object = None) -> Spec:
     """The specification in `text`, validated."""
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise EdgedetError("its edgedet specification is not valid JSON", where=where) from error
     if not isinstance(values, dict):
         raise EdgedetError("its edgedet specification is not a JSON object", where=where)

@@ -100,7 +100,8 @@ def _bar(items: Iterable[T], description: str, total: int | None, unit: str, per
         Rate(""),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    progress = Progress(*columns, console=console())
+    # Rich would turn what is printed on stdout to stderr, where the bar is: right only when both are the terminal.
+    progress = Progress(*columns, console=console(), redirect_stdout=sys.stdout.isatty())
     _bars.append(progress)
     try:
         with progress:

@@ -1,0 +1,49 @@
+# On a machine with Python 3.10 or newer (with venv), a C++ compiler and make:
+#   make demo   trains, exports, evaluates and measures a detector on a generated set
+#   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -c constraints.txt
+INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt
+PACKAGES := edgedet tests $(wildcard benchmarks)
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(VENV)/.for-training
+	$(BIN)/edgedet demo --out demo
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+ifeq ($(CI),true)
+	$(MAKE) test-slow
+endif
+
+test-slow: $(VENV)/.for-development
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.for-development
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.for-development
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/pip:
+	$(PYTHON) -c 'import sys; sys.exit("edgedet needs Python 3.10 or newer: make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.for-training: $(INSTALLED_FROM) | $(BIN)/pip
+	$(INSTALL) -e ".[train]"
+	touch $@
+
+$(VENV)/.for-development: $(INSTALLED_FROM) | $(BIN)/pip
+	$(INSTALL) -e ".[train,dev]"
+	touch $(VENV)/.for-training $@
