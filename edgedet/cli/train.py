@@ -1,0 +1,78 @@
+"""`edgedet train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgedet.cli import output
+from edgedet.errors import EdgedetError
+
+
+def command(
+    data: Annotated[str | None, typer.Argument(help="Dataset: COCO, Pascal VOC or YOLO.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="A name of `edgedet models`. [default: shufflenetv2_1.0x]")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 32. [default: 320]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: 100]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 16]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
+    weights: Annotated[
+        str | None, typer.Option(help="Backbone weights: `imagenet` or a torchvision state dict. [default: random]")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML with any of the settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. optimizer.lr=0.001; may be repeated.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice. [default: 0]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Loader processes. [default: 1]")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: 32-true]")] = None,
+    devices: Annotated[int | None, typer.Option(help="Number of devices. [default: 1]")] = None,
+    tensorboard: Annotated[bool | None, typer.Option(help="Also write TensorBoard files. [default: no]")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, exactly; takes no other settings.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a run that is in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a detector; leaves best.pt, last.pt, metrics.jsonl and pictures in the run's folder."""
+    options = {
+        "data": data,
+        "model": model,
+        "imgsz": imgsz,
+        "epochs": epochs,
+        "batch": batch,
+        "weights": weights,
+        "seed": seed,
+        "workers": workers,
+        "precision": precision,
+        "devices": devices,
+        "tensorboard": tensorboard,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if resume is not None and (given or config or set_ or init):
+        raise EdgedetError("a resumed run keeps its settings", where="--resume", fix="leave the other settings out")
+
+    from edgedet.cli.training import TerminalReporter
+    from edgedet.config import load_yaml, override, parse
+    from edgedet.train import loop
+    from edgedet.train.config import TrainConfig
+
+    reporter = TerminalReporter()
+    if resume is not None:
+        result = loop.resume(resume, reporter=reporter)
+    else:
+        values = override({**(load_yaml(config) if config else {}), **given}, set_ or [])
+        if "data" not in values:
+            raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
+        settings = parse(TrainConfig, values, where=config)
+        result = loop.train(settings, out, init=init, overwrite=overwrite, reporter=reporter)
+    output.emit(result.to_dict(), json_, _render)
+
+
+def _render(result: dict[str, Any]) -> None:
+    print(f"best mAP50-95 on the validation split: {result['best_map']:.4f}")
+    print(f"checkpoint: {result['folder']}/best.pt")
+    print(f"next: edgedet export {result['folder']}/best.pt")

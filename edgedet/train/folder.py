@@ -1,0 +1,69 @@
+"""The folder of a run and the names in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet.config import load_yaml, parse, save_yaml
+from edgedet.errors import EdgedetError
+from edgedet.files import require_writable_folder
+from edgedet.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The full resolved configuration."""
+        return self.root / "config.yaml"
+
+    @property
+    def versions(self) -> Path:
+        """Versions of what the run was made with."""
+        return self.root / "versions.json"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint, with everything that resuming needs."""
+        return self.root / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the highest mAP on the validation split, for inference."""
+        return self.root / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One line of JSON an epoch."""
+        return self.root / "metrics.jsonl"
+
+
+def start_folder(root: Path, config: TrainConfig, *, overwrite: bool) -> RunFolder:
+    """A folder for a new run; refuses one that already holds a run unless `overwrite`."""
+    folder = RunFolder(root)
+    if folder.last.exists() and not overwrite:
+        fix = f"continue it with --resume {root}, name another --out, or start over with --overwrite"
+        raise EdgedetError("the folder already holds a run", where=root, fix=fix)
+    require_writable_folder(root)
+    for stale in (folder.last, folder.best, folder.metrics):
+        stale.unlink(missing_ok=True)
+    save_yaml(folder.config, config)
+    return folder
+
+
+def resume_folder(root: Path) -> tuple[RunFolder, TrainConfig]:
+    """The folder of a run that was cut off, and its configuration."""
+    folder = RunFolder(root)
+    if not folder.config.is_file():
+        raise EdgedetError("holds no run to resume", where=root, fix="give the folder that `edgedet train --out` named")
+    require_writable_folder(root)
+    return folder, parse(TrainConfig, load_yaml(folder.config), where=folder.config)

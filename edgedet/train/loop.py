@@ -1,0 +1,382 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from torch import Tensor
+
+import edgedet
+from edgedet.data.clean import trainable
+from edgedet.data.find import read_dataset, split_of
+from edgedet.data.sample import Sample
+from edgedet.errors import CheckFailedError, EdgedetError
+from edgedet.evaluate.run import evaluate
+from edgedet.files import write_json
+from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
+from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
+from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.models.heads.gfl import anchor_points
+from edgedet.models.weights import load_backbone_weights
+from edgedet.models.zoo import build_detector, require_input_size
+from edgedet.runtime.backends.torch import TorchBackend
+from edgedet.runtime.detector import Detector as RuntimeDetector
+from edgedet.runtime.load import load_detector
+from edgedet.spec import Preprocess, Spec
+from edgedet.train.config import TrainConfig
+from edgedet.train.ema import ExponentialMovingAverage
+from edgedet.train.folder import RunFolder, resume_folder, start_folder
+from edgedet.train.history import History
+from edgedet.train.interrupt import StopRequest, deferred_interrupt
+from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader
+from edgedet.train.optimizer import learning_rate, make_optimizer, set_learning_rate
+from edgedet.train.pictures import draw_run
+from edgedet.train.plan import BatchPlan
+from edgedet.train.reporter import Reporter, SilentReporter
+from edgedet.train.state import Progress, capture, data_fingerprint, restore
+
+EVALUATIONS_A_RUN = 20
+MAX_MOSAIC_FREE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from and is judged by."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass
+class Run:
+    """A run in progress."""
+
+    config: TrainConfig
+    folder: RunFolder
+    data: Data
+    spec: Spec
+    plan: BatchPlan
+    fabric: Fabric
+    detector: Detector
+    model: Any
+    optimizer: Any
+    ema: ExponentialMovingAverage | None
+    history: History
+    reporter: Reporter
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def judged(self) -> Detector:
+        """The weights that are evaluated and kept: the average where there is one."""
+        return self.detector if self.ema is None else self.ema.model  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run leaves.
+
+    Attributes:
+        folder: the run's folder.
+        best_map: highest mAP on the validation split, as a fraction.
+        records: the lines of `metrics.jsonl`.
+    """
+
+    folder: Path
+    best_map: float
+    records: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, with the last epoch's record only."""
+        return {"folder": str(self.folder), "best_map": self.best_map, "last_epoch": self.records[-1]}
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    init: Path | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Trains a detector from the start and leaves `best.pt`, `last.pt`, `config.yaml`, `metrics.jsonl` and pictures.
+
+    Args:
+        config: the settings.
+        out: folder of the run; must hold no run yet unless `overwrite`.
+        init: checkpoint whose weights to start from.
+        overwrite: replace a run in `out`.
+        reporter: who watches.
+
+    Raises:
+        EdgedetError: the settings or the data cannot be used.
+        CheckFailedError: the loss became infinite or not a number.
+        KeyboardInterrupt: after a Ctrl-C, with the state saved.
+    """
+    reporter = reporter or SilentReporter()
+    _check_settings(config)
+    data = _read_data(config, reporter)
+    folder = start_folder(out, config, overwrite=overwrite)
+    return _finish(_prepare(config, folder, data, reporter, init=init, resume=False))
+
+
+def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
+    """Goes on with a run that was cut off, from its last checkpoint, to the same end as if it had not been."""
+    reporter = reporter or SilentReporter()
+    folder, config = resume_folder(out)
+    data = _read_data(config, reporter)
+    return _finish(_prepare(config, folder, data, reporter, init=None, resume=folder.last.exists()))
+
+
+def _check_settings(config: TrainConfig) -> None:
+    require_input_size(config.imgsz, config.imgsz)
+    if config.batch % config.devices:
+        raise EdgedetError(f"a batch of {config.batch} cannot be shared by {config.devices} devices", where="--batch")
+
+
+def _read_data(config: TrainConfig, reporter: Reporter) -> Data:
+    dataset = read_dataset(Path(config.data))
+    train_samples, summary = trainable(split_of(dataset, config.train_split))
+    if summary:
+        reporter.message(f"{config.train_split}: {summary}")
+    if not train_samples:
+        fix = f"run `edgedet data check {config.data}`"
+        raise EdgedetError(f"no image of the split {config.train_split!r} can be used", where=config.data, fix=fix)
+    fingerprint = data_fingerprint(train_samples, dataset.class_names)
+    return Data(tuple(train_samples), split_of(dataset, config.val_split), dataset.class_names, fingerprint)
+
+
+def _prepare(
+    config: TrainConfig, folder: RunFolder, data: Data, reporter: Reporter, *, init: Path | None, resume: bool
+) -> Run:
+    torch.manual_seed(config.seed)
+    detector = build_detector(config.model, len(data.class_names), activation=config.activation)
+    if config.weights is not None and not resume:
+        load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
+    if init is not None:
+        _start_from(detector, init)
+    loggers = [TensorBoardLogger(root_dir=folder.root, name="tensorboard", version="")] if config.tensorboard else []
+    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
+    fabric.launch()
+    plan = BatchPlan(
+        len(data.train),
+        config.batch,
+        config.epochs,
+        config.seed,
+        config.imgsz,
+        config.multi_scale,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    # Depthwise convolutions are much faster with channels last, on CPUs and GPUs.
+    detector = detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
+    model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
+    spec = Spec(
+        model=config.model,
+        class_names=data.class_names,
+        strides=detector.strides,
+        preprocess=Preprocess(height=config.imgsz, width=config.imgsz),
+    )
+    progress = Progress()
+    if resume:
+        checkpoint = load_checkpoint(folder.last)
+        progress, precision = restore(
+            checkpoint.training, detector, optimizer.optimizer, data.fingerprint, where=folder.last
+        )
+        fabric._precision.load_state_dict(precision)
+        if ema is not None:
+            ema.model.load_state_dict(checkpoint.detector.state_dict())
+        reporter.message(f"resuming at step {progress.step} of {plan.total_steps}")
+    history = History(folder.metrics, progress.step // plan.steps_per_epoch)
+    if fabric.is_global_zero:
+        write_json(folder.versions, _versions())
+    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter, progress)
+
+
+def _start_from(detector: Detector, path: Path) -> None:
+    """Takes a checkpoint's weights, except those of the outputs where the number of classes differs."""
+    source = load_checkpoint(path).detector
+    if source.architecture["name"] != detector.architecture["name"]:
+        fix = f"use --model {source.architecture['name']}, or another checkpoint"
+        raise EdgedetError(
+            f"a checkpoint of {source.architecture['name']} cannot start a {detector.architecture['name']}",
+            where=path,
+            fix=fix,
+        )
+    wanted = detector.state_dict()
+    fitting = {name: tensor for name, tensor in source.state_dict().items() if tensor.shape == wanted[name].shape}
+    detector.load_state_dict({**wanted, **fitting})
+
+
+def _finish(run: Run) -> TrainResult:
+    images_per_step = run.config.batch
+    run.reporter.start(run.progress.step, run.plan.total_steps, images_per_step)
+    try:
+        with deferred_interrupt() as stop:
+            _run_steps(run, stop)
+    finally:
+        run.reporter.finish()
+    if run.fabric.is_global_zero:
+        draw_run(run.folder.root, run.history.records, load_detector(run.folder.best), run.data.val)
+    return TrainResult(run.folder.root, run.progress.best_map, run.history.records)
+
+
+def _run_steps(run: Run, stop: StopRequest) -> None:
+    run.model.train()
+    for batch in _batches(run):
+        started = time.perf_counter()
+        loss = _step(run, batch)
+        run.progress.step += 1
+        run.progress.seconds += time.perf_counter() - started
+        epoch = (run.progress.step - 1) // run.plan.steps_per_epoch
+        run.reporter.step(epoch, loss)
+        if run.progress.step % run.plan.steps_per_epoch == 0:
+            _end_epoch(run, epoch)
+            _save_last(run)
+        elif stop.wanted or _checkpoint_is_due(run):
+            _save_last(run)
+        if stop.wanted:
+            raise KeyboardInterrupt
+
+
+def _batches(run: Run) -> Iterable[Batch]:
+    config = run.config
+    mosaic_free = min(config.close_mosaic_epochs, int(MAX_MOSAIC_FREE_SHARE * config.epochs))
+    largest = max(run.plan.size(step) for step in range(run.plan.total_steps)) if config.multi_scale else config.imgsz
+    dataset = TrainingSet(
+        run.data.train,
+        config.augment,
+        mosaic_epochs=config.epochs - mosaic_free,
+        seed=config.seed,
+        max_size=largest,
+        cache_bytes=cache_bytes_per_process(config.cache_mib, config.workers),
+    )
+    pin_memory = run.fabric.device.type == "cuda"
+    return make_loader(dataset, run.plan, run.progress.step, workers=config.workers, pin_memory=pin_memory)
+
+
+def _step(run: Run, batch: Batch) -> float:
+    config, progress = run.config, run.progress
+    rate = learning_rate(progress.step, run.plan.total_steps, run.plan.steps_per_epoch, config.optimizer)
+    set_learning_rate(run.optimizer, rate)
+    images, targets = _to_device(batch, run.spec.preprocess, run.fabric.device)
+    points, strides = anchor_points(images.shape[2], images.shape[3], run.detector.strides)
+    loss = gfl_loss(run.model(images), points.to(images.device), strides.to(images.device), targets)
+    _require_finite(loss.total, "loss", run, batch)
+    run.optimizer.zero_grad()
+    run.fabric.backward(loss.total)
+    norm = run.fabric.clip_gradients(
+        run.model, run.optimizer, max_norm=config.optimizer.clip_norm, error_if_nonfinite=False
+    )
+    if config.precision != "16-mixed":  # the loss scaler skips such steps by design
+        _require_finite(norm, "gradient", run, batch)
+    run.optimizer.step()
+    if run.ema is not None:
+        run.ema.update(run.detector, progress.step)
+    for name, value in _parts(loss).items():
+        progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
+    return float(loss.total.detach())
+
+
+def _to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tuple[Tensor, list[Targets]]:
+    """Normalised images `[B, 3, S, S]` float32 RGB, channels last in memory, and their targets."""
+    images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1).float()
+    mean = torch.tensor(preprocess.mean, device=device).view(3, 1, 1) * 255
+    std = torch.tensor(preprocess.std, device=device).view(3, 1, 1) * 255
+    images = (images - mean).div_(std).contiguous(memory_format=torch.channels_last)
+    return images, [Targets(target.boxes.to(device), target.labels.to(device)) for target in batch.targets]
+
+
+def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> None:
+    if value is None or bool(value.detach().isfinite().all()):
+        return
+    names = ", ".join(run.data.train[key.index].image.name for key in batch.keys)
+    raise CheckFailedError(
+        f"the {what} is not finite at step {run.progress.step}; the batch's images: {names}",
+        where=run.folder.root,
+        fix="lower the learning rate (--set optimizer.lr=...), or look at these images with `edgedet data show`",
+    )
+
+
+def _parts(loss: GFLLoss) -> dict[str, float]:
+    return {
+        "loss": float(loss.total.detach()),
+        "loss_quality": float(loss.quality.detach()),
+        "loss_giou": float(loss.giou.detach()),
+        "loss_distribution": float(loss.distribution.detach()),
+    }
+
+
+def _end_epoch(run: Run, epoch: int) -> None:
+    config, progress = run.config, run.progress
+    steps = run.plan.steps_per_epoch
+    record: dict[str, Any] = {
+        "epoch": epoch + 1,
+        "step": progress.step,
+        "lr": run.optimizer.param_groups[0]["lr"],
+        **{name: total / steps for name, total in progress.loss_sums.items()},
+        "seconds": round(progress.seconds, 3),
+        "images_per_second": round(steps * config.batch / max(progress.seconds, 1e-9), 2),
+    }
+    every = config.eval_every or max(1, config.epochs // EVALUATIONS_A_RUN)
+    if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
+        record |= _evaluate(run)
+    progress.loss_sums = {}
+    progress.seconds = 0.0
+    if run.fabric.is_global_zero:
+        run.history.append(record)
+        run.reporter.epoch(record)
+        numbers = {name: value for name, value in record.items() if isinstance(value, int | float)}
+        run.fabric.log_dict(numbers, step=progress.step)
+
+
+def _evaluate(run: Run) -> dict[str, Any]:
+    """Metrics on the validation split; a new best is kept."""
+    result: dict[str, Any] = {}
+    if run.fabric.is_global_zero:
+        size = run.spec.preprocess
+        decoded = DecodedDetector(run.judged, size.height, size.width)
+        detector = RuntimeDetector(TorchBackend(decoded, run.fabric.device), run.spec)
+        evaluation = evaluate(detector, run.data.val, run.data.class_names, batch=run.config.batch)
+        result = evaluation.metrics.to_dict()
+        del result["classes"]
+        reached = result["map"] if result["map"] is not None else 0.0
+        if reached > run.progress.best_map:
+            run.progress.best_map = reached
+            save_checkpoint(run.folder.best, run.judged, run.spec)
+    run.fabric.barrier()
+    run.model.train()
+    return result
+
+
+def _checkpoint_is_due(run: Run) -> bool:
+    every = run.config.checkpoint_every
+    return every is not None and run.progress.step % every == 0
+
+
+def _save_last(run: Run) -> None:
+    if run.fabric.is_global_zero:
+        precision = run.fabric._precision.state_dict()
+        training = capture(run.progress, run.detector, run.optimizer.optimizer, precision, run.data.fingerprint)
+        save_checkpoint(run.folder.last, run.judged, run.spec, training=training)
+    run.fabric.barrier()
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "edgedet": edgedet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning_fabric": lightning_fabric.__version__,
+    }

@@ -1,0 +1,50 @@
+"""What a run looks like: curves of the loss and of mAP, precision over recall, validation images with predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from edgedet.data.sample import Sample
+from edgedet.evaluate.plots import save_precision_recall
+from edgedet.evaluate.run import evaluate
+from edgedet.files import atomic_path
+from edgedet.runtime.detector import Detector
+
+LOSS_PARTS = ("loss", "loss_quality", "loss_giou", "loss_distribution")
+METRICS = ("map", "map50", "map75")
+SHEET_IMAGES = 12
+
+
+def save_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """The loss and mAP of each epoch of `metrics.jsonl`, as one PNG."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, metrics = figure.subplots(1, 2)
+    for name in LOSS_PARTS:
+        losses.plot(*_series(records, name), label=name.replace("_", " "))
+    for name in METRICS:
+        metrics.plot(*_series(records, name), marker="o", markersize=3, label=name)
+    losses.set(title="Training loss", xlabel="epoch", ylim=(0, None))
+    metrics.set(title="Validation mAP", xlabel="epoch", ylim=(0, 1))
+    for axes in (losses, metrics):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def draw_run(folder: Path, records: Sequence[dict[str, Any]], detector: Detector, samples: Sequence[Sample]) -> None:
+    """Writes `curves.png`, `precision_recall.png` and `predictions.png` into the run's folder."""
+    save_curves(records, folder / "curves.png")
+    evaluation = evaluate(detector, samples, detector.spec.class_names)
+    save_precision_recall(evaluation.metrics, folder / "precision_recall.png")
+
+
+def _series(records: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    measured = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
+    return [epoch for epoch, _ in measured], [value for _, value in measured]
