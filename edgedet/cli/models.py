@@ -13,7 +13,7 @@ PARTS = ("backbone", "neck", "head", "total")
 
 
 def command(
-    imgsz: Annotated[int, typer.Option(min=32, max=8192, help="Input side in pixels, a multiple of 32.")] = 320,
+    imgsz: Annotated[int, typer.Option(min=32, max=2048, help="Input side in pixels, a multiple of 32.")] = 320,
     classes: Annotated[int, typer.Option(min=1, max=10_000, help="Number of classes.")] = 80,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -19,7 +19,7 @@ def count_macs(module: nn.Module, height: int, width: int) -> int:
     """Multiply-accumulates for one image `[1, 3, height, width]`: of `nn.Conv2d` and `nn.Linear` only.
 
     A multiply-add is one (figures called FLOPs or "G" are often twice as high). Biases, batch norms, which fold into
-    the convolutions, activations and sums do not count. `module` itself is neither run nor changed.
+    the convolutions, activations and sums do not count. A copy of `module` is run; it stays as it is.
     """
     return sum(_macs_by_layer(module, height, width).values())
 
@@ -35,14 +35,14 @@ def count_macs_by_child(module: nn.Module, height: int, width: int) -> dict[str,
 
 def _macs_by_layer(module: nn.Module, height: int, width: int) -> dict[str, int]:
     """By the layer's name in `module`; a layer that runs twice counts twice."""
-    # On the meta device a forward pass yields shapes only: no arithmetic, no memory, no batch norm statistics.
-    replica = copy.deepcopy(module).to("meta").eval()
+    # A real forward pass: the meta device would do no arithmetic, but takes seconds to import what it needs.
+    replica = copy.deepcopy(module).cpu().float().eval()
     macs: dict[str, int] = {}
     for name, layer in replica.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(_counter(name, macs))
     with torch.no_grad():
-        replica(torch.empty(1, 3, height, width, device="meta"))
+        replica(torch.zeros(1, 3, height, width))
     return macs
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from edgedet.models.count import count_macs_by_child, count_parameters
 from edgedet.models.zoo import build_detector, list_models, require_input_size
 
@@ -30,8 +28,7 @@ def model_sizes(num_classes: int, height: int, width: int) -> list[ModelSize]:
 
 
 def _model_size(name: str, num_classes: int, height: int, width: int) -> ModelSize:
-    with torch.device("meta"):
-        detector = build_detector(name, num_classes)
+    detector = build_detector(name, num_classes)
     params = {part: count_parameters(child) for part, child in detector.named_children()}
     macs = count_macs_by_child(detector, height, width)
     return ModelSize(name, _with_total(params), _with_total(macs))

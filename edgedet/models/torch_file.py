@@ -36,10 +36,8 @@ def load_plain(path: Path, *, limit: int) -> Any:
     except EdgedetError:
         raise
     except Exception as error:
-        # What damaged bytes raise from inside the unpickler has no bound: KeyError, struct.error, UnicodeDecodeError...
-        raise EdgedetError(
-            "truncated, or not a PyTorch file of tensors and plain data", where=path, fix=_FIX
-        ) from error
+        # There is no end to what damaged bytes can raise from inside the unpickler: KeyError, struct.error, ...
+        raise EdgedetError(_PROBLEM, where=path, fix=_FIX) from error
 
 
 def _unpacked_size(data: bytes) -> int:

@@ -76,9 +76,7 @@ def _imagenet_file(backbone: str, cache: Path, base_url: str = BASE_URL, **optio
     """The path of the published file, downloaded where the cache does not hold it whole. `options` are `fetch`'s."""
     if backbone not in IMAGENET_FILES:
         fix = f"train from random weights, or use one of: {', '.join(IMAGENET_FILES)}"
-        raise EdgedetError(
-            f"there are no published ImageNet weights of {backbone}", where="--weights imagenet", fix=fix
-        )
+        raise EdgedetError(f"no ImageNet weights of {backbone} are published", where="--weights imagenet", fix=fix)
     name = IMAGENET_FILES[backbone]
     sha256_prefix = name.removesuffix(".pth").rpartition("-")[2]
     path = cache / name
