@@ -46,6 +46,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The previous file survives an exception, a full disk and a kill. Parent folders are made.
     The temporary name ends like `path`, because writers such as OpenCV choose the format by it.
     """
+    if "\0" in str(path):
+        raise EdgedetError("not a file name (embedded null byte)", where=path)
     temporary: Path | None = None
     try:
         if path.exists() and not path.is_file():

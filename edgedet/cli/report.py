@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import sys
 
 from edgedet.cli import output
@@ -65,8 +66,7 @@ def explain(error: BaseException) -> EdgedetError | None:
 
 
 def _nobody_reads_stdout() -> bool:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+    """Whether the other end of the pipe is closed. Asking needs no write: a failed flush has already lost its data."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
