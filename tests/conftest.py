@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples in every run and no time limit on one: a failure is then the fault of the code, not of a busy machine.
+# The same examples in every run, no time limit on one: a failure is the fault of the code, not of a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 

@@ -75,17 +75,13 @@ for _verb in ("data", "models", "train", "eval", "predict", "export", "bench", "
 def main() -> None:
     """Entry point of the `edgedet` command; ends with SystemExit."""
     try:
-        app(prog_name="edgedet")
-    finally:
-        _flush_stdout()
-
-
-def _flush_stdout() -> None:
-    """Flushes while a failure can still be handled: at the interpreter's exit it would be a stray traceback."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            app(prog_name="edgedet")
+        finally:
+            # Now a failure can still be reported; at the interpreter's exit it would be a stray traceback.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
-        exit_code = report(error, debug=False)
+        exit_code = report(error, debug="--debug" in sys.argv)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exit_code)

@@ -31,27 +31,25 @@ def emit(result: dict[str, Any], as_json: bool, render: Callable[[dict[str, Any]
         return
     import json
 
-    sys.stdout.write(json.dumps(_plain(result), allow_nan=False) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(_plain(result), allow_nan=False), flush=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Prints a table on stdout; columns of numbers are set flush right. Format the numbers before."""
+    """Prints a table on stdout; columns of numbers are set flush right, None is a dash. Format the numbers before."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    lines = [[printable(str(cell)) for cell in row] for row in rows]
+    lines = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     drawn = Table(box=box.SIMPLE_HEAD, title=None if title is None else Text(title), title_justify="left")
     for index, header in enumerate(headers):
         numbers = bool(lines) and all(_reads_as_number(line[index]) for line in lines)
         drawn.add_column(Text(header), justify="right" if numbers else "left")
     for line in lines:
         drawn.add_row(*(Text(cell) for cell in line))
-    terminal = sys.stdout is not None and sys.stdout.isatty()
     # A pipe or a file has no width: a table cut at 80 columns would lose what the reader wants to grep.
-    Console(highlight=False, width=None if terminal else 1000).print(drawn)
+    Console(highlight=False, width=None if _stdout_is_terminal() else 1000).print(drawn)
 
 
 @lru_cache(maxsize=1)
@@ -85,6 +83,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
+def _stdout_is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _bar(items: Iterable[T], description: str, total: int | None, unit: str, per_item: int) -> Iterator[T]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -101,7 +103,7 @@ def _bar(items: Iterable[T], description: str, total: int | None, unit: str, per
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     # Rich would turn what is printed on stdout to stderr, where the bar is: right only when both are the terminal.
-    progress = Progress(*columns, console=console(), redirect_stdout=sys.stdout.isatty())
+    progress = Progress(*columns, console=console(), redirect_stdout=_stdout_is_terminal())
     _bars.append(progress)
     try:
         with progress:

@@ -109,7 +109,7 @@ class TestWrongUse:
             (["trian"], "Did you mean 'train'?"),
             (["--debgu"], "--debug"),
             (["bench", "--imgsz", "many"], ""),
-            (["train"], "DATA"),
+            (["eval"], "Missing argument"),
             (["data", "chekc"], "Did you mean 'check'?"),
         ],
     )
