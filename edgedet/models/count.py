@@ -35,7 +35,7 @@ def count_macs_by_child(module: nn.Module, height: int, width: int) -> dict[str,
 
 def _macs_by_layer(module: nn.Module, height: int, width: int) -> dict[str, int]:
     """By the layer's name in `module`; a layer that runs twice counts twice."""
-    # A real forward pass: the meta device would do no arithmetic, but takes seconds to import what it needs.
+    # Not on the meta device: it saves milliseconds of arithmetic and takes seconds to import what it needs.
     replica = copy.deepcopy(module).cpu().float().eval()
     macs: dict[str, int] = {}
     for name, layer in replica.named_modules():
