@@ -50,7 +50,7 @@ def trainable(samples: Sequence[Sample], *, track: Track = no_progress) -> tuple
 
 
 def _with_usable_boxes(sample: Sample, height: int, width: int, dropped: Counter[str]) -> Sample:
-    finite: NDArray[np.bool_] = np.isfinite(sample.boxes).all(axis=1)
+    finite = np.asarray(np.isfinite(sample.boxes).all(axis=1))
     clipped = clip(np.where(finite[:, None], sample.boxes, 0), height, width).astype(np.float32)
     has_area = finite & _has_area(sample.boxes)
     usable = has_area & _has_area(clipped)
