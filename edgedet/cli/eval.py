@@ -1,0 +1,108 @@
+"""`edgedet eval`: how good a model, or anyone's results file, is on labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgedet.cli import output
+from edgedet.errors import EdgedetError
+
+
+def command(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] DATA",
+            help="Model (.pt, .onnx) and dataset (COCO json, VOC or YOLO); only the dataset with --predictions.",
+            show_default=False,
+        ),
+    ],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Score this COCO results file instead of a model.", show_default="none"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which list of the dataset.", show_default="the only one, else val")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images that are run together.")] = 8,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads for inference.", show_default="the backend's choice")
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Print the milliseconds that each stage takes.")] = False,
+    save_predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the detections as a COCO results file.", show_default="not written"),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the precision-recall curve there.", show_default="not written"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Evaluate a model on labelled images: COCO metrics, per class and by size of object.
+
+    With --predictions it takes the dataset alone and scores a COCO results file, so that any detector can be compared:
+    edgedet eval --predictions results.json DATA. For VOC and YOLO data, category_id counts the classes from 1, and
+    image_id is the image's place in the split, from 0, or its file name.
+    """
+    from functools import partial
+
+    from edgedet.evaluate import run
+
+    if predictions is not None:
+        _require_no_model_options(threads=threads, save_predictions=save_predictions, speed=speed or None)
+        (data,) = _expect(paths, 1, "edgedet eval --predictions results.json DATA")
+        evaluation = run.evaluate_results(predictions, data, split=split, plots=plots)
+    else:
+        model, data = _expect(paths, 2, "edgedet eval MODEL DATA")
+        evaluation = run.evaluate_model(
+            model,
+            data,
+            split=split,
+            batch=batch,
+            threads=threads,
+            save_predictions=save_predictions,
+            plots=plots,
+            track=partial(output.track, unit="images", per_item=batch),
+        )
+    output.emit(evaluation.to_dict(), as_json, lambda result: _render(result, with_speed=speed))
+
+
+def _expect(paths: list[Path], count: int, form: str) -> list[Path]:
+    if len(paths) != count:
+        listed = " ".join(map(str, paths))
+        raise EdgedetError(f"{len(paths)} paths given ({listed}), {count} expected", fix=f"write {form}")
+    return paths
+
+
+def _require_no_model_options(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise EdgedetError(f"{option} needs a model, not --predictions", fix=f"leave {option} out")
+
+
+def _render(result: dict[str, Any], *, with_speed: bool) -> None:
+    rows = [[one["name"], one["objects"], _share(one["ap50"]), _share(one["ap"])] for one in result["classes"]]
+    objects = sum(one["objects"] for one in result["classes"])
+    rows.append(["all", objects, _share(result["map50"]), _share(result["map"])])
+    output.table(["class", "objects", "AP50", "AP50-95"], rows, title=f"{result['images']} images")
+    sizes = [
+        [size, _share(result[f"map_{size}"]), _share(result[f"ar_{size}"])] for size in ("small", "medium", "large")
+    ]
+    output.table(["size of object", "AP50-95", "AR100"], sizes)
+    print(
+        f"AP75 {_share(result['map75'])}, "
+        f"AR1 {_share(result['ar1'])}, AR10 {_share(result['ar10'])}, AR100 {_share(result['ar100'])}"
+    )
+    if with_speed and result["speed_ms_per_image"] is not None:
+        stages = result["speed_ms_per_image"]
+        parts = ", ".join(f"{stage} {milliseconds:.2f} ms" for stage, milliseconds in stages.items())
+        print(f"speed an image: {parts}; together {sum(stages.values()):.2f} ms")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

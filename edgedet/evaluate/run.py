@@ -1,0 +1,194 @@
+"""Evaluation of a detector, of a model file or of a results file on labelled images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.data.find import read_dataset, split_of
+from edgedet.data.images import read_image
+from edgedet.data.sample import Dataset, Sample
+from edgedet.errors import EdgedetError
+from edgedet.evaluate.coco import Metrics, ScoredBoxes, coco_metrics
+from edgedet.evaluate.plots import save_precision_recall
+from edgedet.evaluate.predictions import category_ids, read_results, write_results
+from edgedet.files import require_writable_folder
+from edgedet.progress import Track, no_progress
+from edgedet.runtime.detector import Detector, Timings
+from edgedet.runtime.load import load_detector
+from edgedet.runtime.results import Detections
+
+SCORE_THRESHOLD = 0.001
+"""Low enough for the whole precision-recall curve: a threshold meant for use would cut its end off."""
+
+DEFAULT_SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: COCO's numbers.
+        images: how many images they are of.
+        speed: milliseconds an image by stage, averaged over all batches but the first, which warms up (over that one
+            where it is the only one); None where a results file was scored.
+        detections: what was found on each image; class ids in the order of the data's classes.
+    """
+
+    metrics: Metrics
+    images: int
+    speed: Timings | None
+    detections: Sequence[ScoredBoxes] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON can hold them."""
+        speed = None if self.speed is None else self.speed.to_dict()
+        return {"images": self.images, **self.metrics.to_dict(), "speed_ms_per_image": speed}
+
+
+def evaluate(
+    detector: Detector,
+    samples: Sequence[Sample],
+    class_names: Sequence[str],
+    *,
+    batch: int = 8,
+    track: Track = no_progress,
+) -> Evaluation:
+    """COCO's metrics of a detector on labelled images.
+
+    Everything with a score of at least 0.001 is counted; the other settings of the detector's NMS stay.
+
+    Args:
+        detector: what is evaluated; its classes must be those of the data, in any order.
+        samples: the labelled images.
+        class_names: the data's classes, in label order.
+        batch: images that are run together.
+        track: watches the batches.
+
+    Raises:
+        EdgedetError: the classes differ, or an image cannot be read.
+    """
+    labels = class_order(detector.spec.class_names, class_names)
+    detector = detector.with_postprocess(score_threshold=SCORE_THRESHOLD)
+    found: list[Detections] = []
+    batch_timings: list[tuple[int, Timings]] = []
+    for start in track(range(0, len(samples), batch), "evaluating"):
+        images = [read_image(sample.image) for sample in samples[start : start + batch]]
+        found += detector.detect(images)
+        batch_timings.append((len(images), detector.timings))
+    detections = [Detections(one.xyxy, one.score, labels[one.class_id], tuple(class_names)) for one in found]
+    metrics = coco_metrics(samples, detections, class_names)
+    return Evaluation(metrics, len(samples), _per_image(batch_timings), detections)
+
+
+def evaluate_model(
+    model: Path,
+    data: Path,
+    *,
+    split: str | None = None,
+    batch: int = 8,
+    threads: int | None = None,
+    save_predictions: Path | None = None,
+    plots: Path | None = None,
+    track: Track = no_progress,
+) -> Evaluation:
+    """Evaluates a model file on a split of a dataset; `evaluate` on paths.
+
+    Args:
+        model: any file that `edgedet.runtime.load.load_detector` takes.
+        data: any dataset that `edgedet.data.find.read_dataset` takes.
+        split: None means the dataset's only split, else `val`.
+        batch: images that are run together.
+        threads: threads for inference; None lets the backend choose.
+        save_predictions: where the detections are written as a COCO results file.
+        plots: folder for the precision-recall curve.
+        track: watches the batches.
+    """
+    _require_writable(plots, save_predictions)
+    detector = load_detector(model, threads=threads)
+    dataset = read_dataset(data)
+    samples = _samples(dataset, split)
+    evaluation = evaluate(detector, samples, dataset.class_names, batch=batch, track=track)
+    if save_predictions is not None:
+        write_results(save_predictions, samples, evaluation.detections, category_ids(dataset))
+    _plot(evaluation, plots)
+    return evaluation
+
+
+def evaluate_results(results: Path, data: Path, *, split: str | None = None, plots: Path | None = None) -> Evaluation:
+    """Scores a COCO results file (`edgedet.evaluate.predictions` says how it names images and classes).
+
+    Args:
+        results: the results file, of whatever detector.
+        data: any dataset that `edgedet.data.find.read_dataset` takes.
+        split: None means the dataset's only split, else `val`.
+        plots: folder for the precision-recall curve.
+    """
+    _require_writable(plots, None)
+    dataset = read_dataset(data)
+    samples = _samples(dataset, split)
+    detections = read_results(results, samples, category_ids(dataset))
+    evaluation = Evaluation(coco_metrics(samples, detections, dataset.class_names), len(samples), None, detections)
+    _plot(evaluation, plots)
+    return evaluation
+
+
+def class_order(model_names: Sequence[str], data_names: Sequence[str]) -> NDArray[np.int64]:
+    """For each class of a model `[C]` its place among the data's classes.
+
+    Raises:
+        EdgedetError: they are not the same classes.
+    """
+    if tuple(model_names) == tuple(data_names):
+        return np.arange(len(model_names), dtype=np.int64)
+    missing, surplus = Counter(data_names) - Counter(model_names), Counter(model_names) - Counter(data_names)
+    if missing or surplus:
+        raise EdgedetError(
+            f"the model's classes are not the data's: the model has {_listed(model_names)}; "
+            f"the data has {_listed(data_names)}",
+            fix="evaluate on data with the classes that the model was trained on",
+        )
+    places = {name: place for place, name in enumerate(data_names)}
+    return np.array([places[name] for name in model_names], dtype=np.int64)
+
+
+def _samples(dataset: Dataset, split: str | None) -> tuple[Sample, ...]:
+    if split is None:
+        split = next(iter(dataset.splits)) if len(dataset.splits) == 1 else DEFAULT_SPLIT
+    return split_of(dataset, split)
+
+
+def _per_image(batch_timings: list[tuple[int, Timings]]) -> Timings | None:
+    warm = batch_timings[1:] or batch_timings
+    images = sum(count for count, _ in warm)
+    if not images:
+        return None
+    return Timings(
+        sum(timings.preprocess for _, timings in warm) / images,
+        sum(timings.inference for _, timings in warm) / images,
+        sum(timings.postprocess for _, timings in warm) / images,
+    )
+
+
+def _require_writable(plots: Path | None, save_predictions: Path | None) -> None:
+    """Finds out before the long work, not after it."""
+    for folder in (plots, None if save_predictions is None else save_predictions.parent):
+        if folder is not None:
+            require_writable_folder(folder)
+
+
+def _plot(evaluation: Evaluation, folder: Path | None) -> None:
+    if folder is not None:
+        save_precision_recall(evaluation.metrics, folder / "precision_recall.png")
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    listed = ", ".join(names[:most])
+    return f"{len(names)} ({listed}{', ...' if len(names) > most else ''})"
