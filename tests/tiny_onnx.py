@@ -72,6 +72,7 @@ def tiny_model(
 
 def write_tiny_model(path: Path, **options: object) -> Path:
     """Writes `tiny_model(**options)` to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tiny_model(**options).SerializeToString())
     return path
 
