@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -160,5 +161,8 @@ def cache_bytes_per_process(cache_mib: int, workers: int) -> int:
 
 
 def _start_worker(worker: int) -> None:
+    # A Ctrl-C or SIGTERM goes to the whole process group; the main process finishes its step and then ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

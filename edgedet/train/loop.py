@@ -38,6 +38,7 @@ from edgedet.train.folder import RunFolder, resume_folder, start_folder
 from edgedet.train.history import History
 from edgedet.train.interrupt import StopRequest, deferred_interrupt
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader
+from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 from edgedet.train.pictures import draw_run
 from edgedet.train.plan import BatchPlan
@@ -159,6 +160,7 @@ def _read_data(config: TrainConfig, reporter: Reporter) -> Data:
 def _prepare(
     config: TrainConfig, folder: RunFolder, data: Data, reporter: Reporter, *, init: Path | None, resume: bool
 ) -> Run:
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     detector = build_detector(config.model, len(data.class_names), activation=config.activation)
     if config.weights is not None and not resume:

@@ -34,9 +34,7 @@ class GFLHead(nn.Module):
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.towers = nn.ModuleList(
-            nn.Sequential(
-                SeparableConv(channels, channels, activation), SeparableConv(channels, channels, activation)
-            )
+            nn.Sequential(SeparableConv(channels, channels, activation), SeparableConv(channels, channels, activation))
             for _ in strides
         )
         self.outputs = nn.ModuleList(nn.Conv2d(channels, num_classes + 4 * BINS, 1) for _ in strides)

@@ -27,9 +27,7 @@ class PAN(nn.Module):
         merges = len(in_channels) - 1
         self.laterals = nn.ModuleList(ConvNormAct(c, channels, 1, activation) for c in in_channels)
         self.top_down = nn.ModuleList(SeparableConv(channels, channels, activation) for _ in range(merges))
-        self.downsamples = nn.ModuleList(
-            SeparableConv(channels, channels, activation, stride=2) for _ in range(merges)
-        )
+        self.downsamples = nn.ModuleList(SeparableConv(channels, channels, activation, stride=2) for _ in range(merges))
         self.bottom_up = nn.ModuleList(SeparableConv(channels, channels, activation) for _ in range(merges))
         self.extra = SeparableConv(channels, channels, activation, stride=2)
 
