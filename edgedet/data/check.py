@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedet.data import faults as kinds
+from edgedet.data.find import split_of
 from edgedet.data.image_header import read_header
 from edgedet.data.images import MAX_BYTES, decode_image
 from edgedet.data.reading import shown
@@ -47,7 +48,7 @@ def check_dataset(dataset: Dataset, track: Track = no_progress) -> tuple[Fault, 
     unions = union_splits(dataset)
     splits = {split: samples for split, samples in dataset.splits.items() if split not in unions}
     states = _image_states(splits, track)
-    root = dataset.root if dataset.root.is_dir() else dataset.root.parent
+    root = _folder(dataset)
     found = [
         *dataset.faults,
         *_empty_splits(dataset),
@@ -67,6 +68,23 @@ def check_dataset(dataset: Dataset, track: Track = no_progress) -> tuple[Fault, 
     return tuple(sorted(unique.values(), key=lambda fault: order.get(fault.kind, len(order))))
 
 
+def faulty_samples(dataset: Dataset, split: str, track: Track = no_progress) -> tuple[Sample, ...]:
+    """The samples of a split that have a fault of their own, or a box with one.
+
+    Raises:
+        EdgedetError: there is no such split, it is empty, or nothing is wrong with it.
+    """
+    samples = split_of(dataset, split)
+    places = {fault.where for fault in check_dataset(dataset, track)}
+    root = _folder(dataset)
+    faulty = tuple(
+        sample for sample in samples if shown(sample.image, root) in places or not places.isdisjoint(sample.origins)
+    )
+    if not faulty:
+        raise EdgedetError(f"no image of the split {split!r} has a fault", where=dataset.root)
+    return faulty
+
+
 def union_splits(dataset: Dataset) -> tuple[str, ...]:
     """The splits that hold exactly the images of two or more of the others, such as VOC's `trainval`."""
     images = {split: {sample.image for sample in samples} for split, samples in dataset.splits.items()}
@@ -76,6 +94,10 @@ def union_splits(dataset: Dataset) -> tuple[str, ...]:
         if own and len(parts) > 1 and set().union(*parts) == own:
             unions.append(split)
     return tuple(unions)
+
+
+def _folder(dataset: Dataset) -> Path:
+    return dataset.root if dataset.root.is_dir() else dataset.root.parent
 
 
 def _image_states(splits: Mapping[str, Sequence[Sample]], track: Track) -> dict[Path, _ImageState]:

@@ -174,5 +174,5 @@ def _grain(rng: Generator, canvas: NDArray[np.float32]) -> Image:
     """What a camera adds: a little blur, noise, 8 bits."""
     blurred = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.3, 0.9)))
     noise = np.frombuffer(rng.bytes(canvas.size), np.int8).reshape(canvas.shape)
-    strength = np.float32(rng.uniform(0.5, 8) / 128)
+    strength = float(rng.uniform(0.5, 8) / 128)
     return np.asarray(cv2.addWeighted(noise, strength, blurred, 1, 0, dtype=cv2.CV_8U), np.uint8)

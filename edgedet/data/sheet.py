@@ -1,0 +1,167 @@
+"""A contact sheet: images of a dataset with their boxes, a legend of the classes, file names below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgedet.data.draw import MUTED, Colour, class_colour, draw_boxes, put_text, readable_on, text_size
+from edgedet.data.images import Image, read_image
+from edgedet.data.sample import Sample
+from edgedet.errors import EdgedetError
+from edgedet.files import write_bytes
+from edgedet.progress import Track, no_progress
+
+MAX_IMAGES = 200
+
+_BACKGROUND: Colour = (36, 32, 30)
+_CELL_BACKGROUND: Colour = (48, 43, 40)
+_TEXT: Colour = (235, 235, 235)
+_FAINT_TEXT: Colour = (165, 160, 155)
+_MARGIN = 16
+_CELL_WIDTH = 400
+_MAX_CELL_HEIGHT, _MIN_CELL_HEIGHT = 600, 120
+_FOOTER = 24
+_MAX_MAGNIFICATION = 8
+_MAX_LEGEND = 40
+_TITLE_SCALE, _LEGEND_SCALE, _FOOTER_SCALE = 0.75, 0.5, 0.42
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """An image fitted to its cell with its boxes drawn, or why it cannot be shown."""
+
+    image: Image | None
+    footer: str
+
+
+def spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
+    """`count` of the samples (or all, if there are fewer), spread evenly over them, in order."""
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
+    return tuple(samples[index] for index in chosen)
+
+
+def contact_sheet(
+    samples: Sequence[Sample], class_names: Sequence[str], *, title: str, track: Track = no_progress
+) -> Image:
+    """A picture of up to `MAX_IMAGES` samples with their boxes; ignored objects are grey.
+
+    An image that cannot be read leaves a cell that says so.
+
+    Raises:
+        EdgedetError: there are no samples, or too many.
+    """
+    if not 1 <= len(samples) <= MAX_IMAGES:
+        raise EdgedetError(f"a sheet shows 1 to {MAX_IMAGES} images, not {len(samples)}")
+    cells = [_cell(sample, class_names) for sample in track(samples, "drawing")]
+    columns = min(len(cells), max(1, math.ceil(math.sqrt(len(cells) * 1.2))))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    width = max(columns, 2) * (_CELL_WIDTH + _MARGIN) + _MARGIN
+    header = _header(samples, class_names, title, width)
+    return np.vstack([header, *(_row(row, width) for row in rows)])
+
+
+def save_sheet(sheet: Image, path: Path) -> None:
+    """Writes a picture to `path`, all or nothing; the name's end decides the format (`.png`, `.jpg`, `.webp`).
+
+    Raises:
+        EdgedetError: the format is unknown or cannot hold the size, or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise EdgedetError(f"cannot write pictures as {path.suffix or 'a file without suffix'!r}", fix="name it .png")
+    try:
+        encoded, data = cv2.imencode(path.suffix, sheet)
+    except cv2.error as error:
+        raise EdgedetError("the picture cannot be encoded", where=path, fix="name it .png") from error
+    if not encoded:
+        raise EdgedetError("the picture cannot be encoded", where=path, fix="name it .png, or show fewer images")
+    write_bytes(path, data.tobytes())
+
+
+def _cell(sample: Sample, class_names: Sequence[str]) -> _Cell:
+    name = sample.image.name
+    try:
+        image = read_image(sample.image)
+    except EdgedetError as error:
+        return _Cell(None, f"{name}: {error.what}")
+    height, width = image.shape[:2]
+    scale = min(_CELL_WIDTH / width, _MAX_CELL_HEIGHT / height, _MAX_MAGNIFICATION)
+    resized_height, resized_width = max(1, round(height * scale)), max(1, round(width * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale > 2 else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(image, (resized_width, resized_height), interpolation=interpolation), np.uint8)
+    zoom = np.array([resized_width / width, resized_height / height] * 2, np.float64)
+    drawn = draw_boxes(resized, sample.boxes * zoom, sample.labels, class_names, muted=sample.ignore)
+    boxes = "background" if not len(sample.boxes) else f"{len(sample.boxes)} box{'es' * (len(sample.boxes) > 1)}"
+    return _Cell(drawn, f"{name}  {width}x{height}  {boxes}")
+
+
+def _row(cells: Sequence[_Cell], width: int) -> Image:
+    cell_height = max(_MIN_CELL_HEIGHT, *(len(cell.image) for cell in cells if cell.image is not None), 0)
+    row = _filled(cell_height + _FOOTER + _MARGIN, width, _BACKGROUND)
+    for index, cell in enumerate(cells):
+        left = _MARGIN + index * (_CELL_WIDTH + _MARGIN)
+        row[:cell_height, left : left + _CELL_WIDTH] = _CELL_BACKGROUND
+        if cell.image is not None:
+            height, image_width = cell.image.shape[:2]
+            top, inset = (cell_height - height) // 2, left + (_CELL_WIDTH - image_width) // 2
+            row[top : top + height, inset : inset + image_width] = cell.image
+        else:
+            put_text(row, "cannot be read", left + 12, cell_height // 2, _LEGEND_SCALE, _FAINT_TEXT)
+        footer = _shortened(cell.footer, _CELL_WIDTH, _FOOTER_SCALE)
+        put_text(row, footer, left, cell_height + _FOOTER - 8, _FOOTER_SCALE, _FAINT_TEXT)
+    return row
+
+
+def _header(samples: Sequence[Sample], class_names: Sequence[str], title: str, width: int) -> Image:
+    """The title, and below it each class in its colour with the number of its boxes on the sheet."""
+    shown = _boxes_by_class(samples, len(class_names))
+    entries = [(f"{class_names[label]}  {count}", class_colour(label)) for label, count in shown[:_MAX_LEGEND]]
+    ignored = sum(int(sample.ignore.sum()) for sample in samples)
+    if ignored:
+        entries.append((f"ignored  {ignored}", MUTED))
+    if len(shown) > _MAX_LEGEND:
+        entries.append((f"and {len(shown) - _MAX_LEGEND} classes more", _BACKGROUND))
+    height, left, top = text_size("Ag", _LEGEND_SCALE)[0] + 14, _MARGIN, 52
+    places = []
+    for text, colour in entries:
+        text = _shortened(text, width - 2 * _MARGIN - 16, _LEGEND_SCALE)
+        entry_width = text_size(text, _LEGEND_SCALE)[1] + 16
+        if left + entry_width > width - _MARGIN:
+            left, top = _MARGIN, top + height + 8
+        places.append((left, top, entry_width, text, colour))
+        left += entry_width + 8
+    header = _filled(top + height + _MARGIN if places else 52, width, _BACKGROUND)
+    put_text(header, _shortened(title, width - 2 * _MARGIN, _TITLE_SCALE), _MARGIN, 36, _TITLE_SCALE, _TEXT)
+    for left, top, entry_width, text, colour in places:
+        cv2.rectangle(header, (left, top), (left + entry_width, top + height), colour, cv2.FILLED)
+        put_text(header, text, left + 8, top + height - 8, _LEGEND_SCALE, readable_on(colour))
+    return header
+
+
+def _boxes_by_class(samples: Sequence[Sample], classes: int) -> list[tuple[int, int]]:
+    """`(label, number of boxes)` of the classes that are there, the ignored not counted, in label order."""
+    counts = sum(
+        (np.bincount(sample.labels[~sample.ignore], minlength=classes) for sample in samples), np.zeros(classes, int)
+    )
+    return [(label, int(count)) for label, count in enumerate(counts) if count]
+
+
+def _filled(height: int, width: int, colour: Colour) -> Image:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def _shortened(text: str, width: int, font_scale: float) -> str:
+    """The text, its middle taken out where it is wider than `width` pixels."""
+    text = "".join(char if char.isprintable() else "?" for char in text[:500])
+    if text_size(text, font_scale)[1] <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+        if text_size(short, font_scale)[1] <= width:
+            return short
+    return ""
