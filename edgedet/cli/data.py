@@ -25,7 +25,7 @@ def check(
     limit: Annotated[int, typer.Option(min=1, help="Lines shown for each kind of fault.")] = 20,
     json_: Json = False,
 ) -> None:
-    """List every fault with file and line or box; exit code 1 if there is any."""
+    """List faults by file and line or box; exit 1 if any."""
     from dataclasses import asdict
 
     from edgedet.data.check import check_dataset
@@ -76,7 +76,7 @@ def show(
     faults: Annotated[bool, typer.Option("--faults", help="Only images that `data check` finds fault with.")] = False,
     json_: Json = False,
 ) -> None:
-    """Write a contact sheet: images with their boxes and class names."""
+    """Write a contact sheet: images with boxes and names."""
     from edgedet.data.check import faulty_samples
     from edgedet.data.find import read_dataset, split_of
     from edgedet.data.sheet import contact_sheet, save_sheet, spread
@@ -99,7 +99,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     json_: Json = False,
 ) -> None:
-    """Write a generated dataset: shapes of several classes that overlap on textured backgrounds."""
+    """Write a generated dataset of overlapping shapes."""
     from dataclasses import asdict
 
     from edgedet.data.synth import synthesize

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedet.data.check import union_splits
 from edgedet.data.clean import trainable
-from edgedet.data.sample import Dataset
+from edgedet.data.sample import Dataset, Sample
 from edgedet.data.writing import WRITERS, new_folder
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.progress import Track, no_progress
@@ -43,6 +43,23 @@ def convert(dataset: Dataset, format: str, out: Path, track: Track = no_progress
     """
     if format not in WRITERS:
         raise unknown_value("dataset format", format, WRITERS)
+    with new_folder(out) as folder:
+        splits, notes = _usable_splits(dataset, format, track)
+        if not any(splits.values()):
+            raise EdgedetError(
+                "no image can be used", where=dataset.root, fix=f"run `edgedet data check {dataset.root}`"
+            )
+        boxes = sum(len(sample.boxes) for samples in splits.values() for sample in samples)
+        ignored = sum(int(sample.ignore.sum()) for samples in splits.values() for sample in samples)
+        if format == "yolo" and ignored:
+            notes.append(f"left out {ignored} ignored objects (crowds or difficult ones), which YOLO cannot mark")
+            boxes -= ignored
+        WRITERS[format](replace(dataset, splits=splits), folder, shutil.copyfile)
+    return Conversion(format, {split: len(samples) for split, samples in splits.items()}, boxes, tuple(notes))
+
+
+def _usable_splits(dataset: Dataset, format: str, track: Track) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
+    """The cleaned samples of each split that is to be written, and a note for each thing that is not."""
     unions = () if format == "voc" else union_splits(dataset)
     notes = [f"left out the split {split}: it is the union of others" for split in unions]
     splits = {}
@@ -51,13 +68,4 @@ def convert(dataset: Dataset, format: str, out: Path, track: Track = no_progress
             splits[split], summary = trainable(samples, track=track)
             if summary:
                 notes.append(f"{split}: {summary}")
-    if not any(splits.values()):
-        raise EdgedetError("no image can be used", where=dataset.root, fix=f"run `edgedet data check {dataset.root}`")
-    ignored = sum(int(sample.ignore.sum()) for samples in splits.values() for sample in samples)
-    boxes = sum(len(sample.boxes) for samples in splits.values() for sample in samples)
-    if format == "yolo" and ignored:
-        notes.append(f"left out {ignored} ignored objects (crowds or difficult ones), which YOLO cannot mark")
-        boxes -= ignored
-    with new_folder(out) as folder:
-        WRITERS[format](replace(dataset, splits=splits), folder, shutil.copyfile)
-    return Conversion(format, {split: len(samples) for split, samples in splits.items()}, boxes, tuple(notes))
+    return splits, notes

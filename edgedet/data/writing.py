@@ -42,7 +42,11 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise EdgedetError("is there already", where=out, fix="choose another output folder, or remove this one")
+        raise EdgedetError(
+            "the output folder is there already, and not empty",
+            where=out,
+            fix="choose another output folder, or remove this one",
+        )
     require_writable_folder(out.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
