@@ -132,17 +132,13 @@ def _misfits(backbone: Backbone, weights: dict[str, Tensor]) -> Iterator[str]:
 
 
 def _where_they_fit(weights: dict[str, Tensor]) -> str:
-    fitting = [other.name for other in _every_backbone() if not any(_misfits(other, weights))]
-    if fitting:
-        return f"they fit {fitting[0]}: use that model"
+    for other in _every_backbone():
+        if not any(_misfits(other, weights)):
+            return f"they fit {other.name}: use that model"
     return "give the state dict of torchvision's classifier of the same name and width"
 
 
-def _every_backbone() -> list[Backbone]:
-    """One of each, without memory behind its weights."""
-    with torch.device("meta"):
-        return [
-            *(MobileNetV2(width) for width in mobilenetv2.WIDTHS),
-            *(ShuffleNetV2(width) for width in shufflenetv2.WIDTHS),
-            SqueezeNet(),
-        ]
+def _every_backbone() -> Iterator[Backbone]:
+    yield from (MobileNetV2(width) for width in mobilenetv2.WIDTHS)
+    yield from (ShuffleNetV2(width) for width in shufflenetv2.WIDTHS)
+    yield SqueezeNet()
