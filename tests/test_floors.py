@@ -72,5 +72,4 @@ def test_a_verb_that_needs_torch_names_the_extra(args: list[str]) -> None:
     program = "import sys; sys.modules['torch'] = None; from edgedet.cli.app import main; main()"
     result = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
-    assert "'torch'" in result.stderr
     assert 'pip install "edgedet[train]"' in result.stderr
