@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgedet.config import Frozen, parse
 from edgedet.errors import EdgedetError
@@ -19,6 +19,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Side = Annotated[int, Field(ge=32, le=8192)]
 Stride = Annotated[int, Field(ge=1, le=1024)]
+
+
+def _encodable(text: str) -> str:
+    """Refuses lone surrogates, which JSON can hold, UTF-8 cannot, and OpenCV's text drawing does not survive."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
 
 
 class Preprocess(Frozen):
@@ -67,8 +76,8 @@ class Spec(Frozen):
 
     version: Literal[1] = 1
     task: Literal["detect"] = "detect"
-    model: str
-    class_names: Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000)]
+    model: Text
+    class_names: Annotated[tuple[Text, ...], Field(min_length=1, max_length=10_000)]
     strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)]
     preprocess: Preprocess
     postprocess: Postprocess = Postprocess()

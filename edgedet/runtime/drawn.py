@@ -109,7 +109,7 @@ def _refuse_source(target: Path, sources: set[Path] | tuple[Path, ...]) -> None:
 
 def _require_playable(path: Path, target: Path) -> None:
     """OpenCV does not say when writing fails, e.g. on a full disk: the file is then without its index."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path))
     playable = capture.isOpened()
     capture.release()
     if not playable:

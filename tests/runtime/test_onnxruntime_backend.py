@@ -134,6 +134,8 @@ class TestSpecificationsThatLie:
             ("class_names", "red"),
             ("class_names", []),
             ("class_names", [1, 2, 3]),
+            ("class_names", ["\ud800", "b", "c"]),
+            ("model", "\udfff"),
             ("strides", ["a"]),
             ("preprocess", None),
             ("preprocess", {"height": 64, "width": 10**9}),

@@ -51,7 +51,7 @@ class VideoSource:
 def video_file(path: Path) -> VideoSource:
     """A video file."""
     with _quiet_opencv():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise EdgedetError(
             "cannot be opened as a video",
@@ -77,7 +77,7 @@ def camera(index: int) -> VideoSource:
 def stream(url: str) -> VideoSource:
     """A network stream, until it ends or is interrupted."""
     with _quiet_opencv():
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(url)
     if not capture.isOpened():
         raise EdgedetError(
             "the stream cannot be opened",
