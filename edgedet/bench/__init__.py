@@ -1,1 +1,1 @@
-"""."""
+"""Measuring: latency, with the protocol it was measured under."""

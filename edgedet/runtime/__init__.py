@@ -1,1 +1,1 @@
-"""."""
+"""Running a detector: backends, preprocessing, detections, and the sources of images. Needs no torch."""
