@@ -1,0 +1,84 @@
+"""`edgedet export`: a checkpoint as ONNX, checked against the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgedet.errors import EdgedetError
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="Checkpoint (.pt), or a model's name: random weights, for latency.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, ending in .onnx.", show_default="beside the checkpoint, or MODEL.onnx"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Dataset or image to compare the two on.", show_default="8 generated images"),
+    ] = None,
+    imgsz: Annotated[
+        str | None,
+        typer.Option(metavar="S or HxW", help="Input size.", show_default="the checkpoint's, else 320"),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Images that the file takes at once.")] = 1,
+    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Take any number of images at once.")] = False,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Classes of a model by name.", show_default="80"),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Activation of a model by name.", show_default="its native one")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Export to ONNX; nothing is written unless ONNX Runtime agrees with the checkpoint on images."""
+    from edgedet.cli import output
+
+    size = None if imgsz is None else _size(imgsz)
+    if dynamic_batch and batch != 1:
+        raise EdgedetError("--batch fixes what --dynamic-batch leaves free", fix="give one of them")
+    from edgedet.graph.export import export_model
+
+    output.console().print(f"exporting {output.printable(model)}")
+    exported = export_model(
+        model,
+        out,
+        data=data,
+        batch=batch,
+        dynamic_batch=dynamic_batch,
+        classes=classes,
+        size=size,
+        activation=activation,
+    )
+    output.emit(exported.to_dict(), as_json, _render)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`320` or `HEIGHTxWIDTH` as height and width."""
+    height, _, width = text.lower().partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise EdgedetError(f"{text!r} is no image size", where="--imgsz", fix="write 320, or 256x320") from None
+
+
+def _render(result: dict[str, Any]) -> None:
+    agreement = result["agreement"]
+    height, width = result["imgsz"]
+    weights = " with random weights, for latency only" if result["random_weights"] else ""
+    print(f"{result['path']}: {result['model']}{weights}")
+    print(
+        f"  {width}x{height}, {result['classes']} classes, batch {result['batch'] or 'free'}, opset {result['opset']}, "
+        f"{result['nodes']} nodes, {result['size_bytes'] / 1e6:.2f} MB"
+    )
+    print(f"  checked: {'; '.join(result['checks'])}")
+    print(
+        f"  agrees with {'the model' if result['random_weights'] else 'the checkpoint'} on {agreement['images']} images "
+        f"({agreement['source']}): "
+        f"boxes within {agreement['box_error']:.2g} px (tolerance {agreement['box_tolerance']:g}), "
+        f"scores within {agreement['score_error']:.2g} (tolerance {agreement['score_tolerance']:g})"
+    )

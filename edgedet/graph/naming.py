@@ -1,0 +1,105 @@
+"""Names that a person can find in the network's code, the same in every export, and no trace of this machine."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+
+import onnx
+from onnx import ModelProto, NodeProto
+
+SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+"""Where PyTorch's exporter notes the modules that a node was traced in, outermost first, then its own name."""
+
+PREFIX = "detector"
+"""The network's attribute in `edgedet.models.detector.DecodedDetector`: names in the file are those in a checkpoint."""
+
+DECODE = "decode"
+"""The path of nodes outside the network itself."""
+
+
+def readable_names(model: ModelProto) -> ModelProto:
+    """A copy of an exported model, named by the network's modules. Inputs and outputs keep their names.
+
+    A node is called `backbone.stage2.0/Concat` (`..._1` for the second), its output `backbone.stage2.0/Concat_output`,
+    a weight `backbone.conv1.0.weight` as in the checkpoint, another constant `backbone.stage2.0/Reshape/shape`.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    fixed = {value.name for value in [*graph.input, *graph.output]}
+    constants = {tensor.name for tensor in graph.initializer}
+    taken = set(fixed)
+    renamed: dict[str, str] = {"": ""}
+    paths: dict[str, str] = {}
+    for node in graph.node:
+        path = _module_path(node, constants) or paths.get(node.input[0], DECODE)
+        paths.update(dict.fromkeys(node.output, path))
+        node.name = _unused(f"{path}/{node.op_type}", taken)
+        for position, name in enumerate(node.input):
+            if name in constants and name not in renamed:
+                renamed[name] = _unused(_constant_name(node, position, path), taken)
+        for position, name in enumerate(node.output):
+            if name not in fixed and name:
+                number = f"_{position}" if len(node.output) > 1 else ""
+                renamed[name] = _unused(f"{node.name}_output{number}", taken)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for named in [*graph.initializer, *graph.value_info]:
+        named.name = renamed.get(named.name, named.name)
+    return result
+
+
+def without_traces(model: ModelProto) -> ModelProto:
+    """A copy without documentation strings and the exporter's notes, which hold source lines and local paths.
+
+    Types of constants are left out too: a constant states its own.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    of_nodes = [value for value in graph.value_info if value.name not in constants]
+    del graph.value_info[:]
+    graph.value_info.extend(of_nodes)
+    parts = [result, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    return result
+
+
+def _module_path(node: NodeProto, constants: Collection[str]) -> str | None:
+    """The module a node belongs to: its weight's owner where it has one, else the module it was traced in.
+
+    None where the exporter did not note it, as for nodes that its optimizer made.
+    """
+    for name in node.input:
+        if name in constants and name.endswith(".weight"):
+            return _within_network(name.removesuffix(".weight"))
+    notes = {note.key: note.value for note in node.metadata_props}
+    scopes = ast.literal_eval(notes.get(SCOPES_KEY, "[]"))
+    return _within_network(scopes[-2]) if len(scopes) > 1 else None
+
+
+def _within_network(path: str) -> str:
+    return path.removeprefix(PREFIX).removeprefix(".") or DECODE
+
+
+def _constant_name(node: NodeProto, position: int, path: str) -> str:
+    inputs = onnx.defs.get_schema(node.op_type, node.domain).inputs
+    formal = inputs[min(position, len(inputs) - 1)].name
+    if node.op_type == "Conv":
+        return f"{path}.{'weight' if formal == 'W' else 'bias'}"
+    return f"{node.name}/{formal}"
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """`name`, or `name_1`, `name_2`, ... where it is taken; it is taken then."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate

@@ -1,0 +1,90 @@
+"""An older operator set: TensorRT 8.4 to 8.6 read ONNX up to opset 17, the exporter writes no less than 18."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx
+from onnx import ModelProto, NodeProto, helper
+
+from edgedet.errors import EdgedetError
+
+OPSET = 17
+IR_VERSION = 8
+"""The file format that belongs to opset 17: older runtimes refuse a later one whatever the graph holds."""
+
+
+def to_opset_17(model: ModelProto) -> ModelProto:
+    """A copy of an opset 18 model in opset 17 and IR version 8.
+
+    Operators whose definition is the same in both stay as they are; the others must be in the table of this module.
+
+    Raises:
+        EdgedetError: an operator is not.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    nodes = [lowered for node in model.graph.node for lowered in _lower(node)]
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    del result.opset_import[:]
+    result.opset_import.append(helper.make_opsetid("", OPSET))
+    result.ir_version = IR_VERSION
+    return result
+
+
+def _lower(node: NodeProto) -> list[NodeProto]:
+    if node.op_type in _LOWERED:
+        return _LOWERED[node.op_type](node)
+    if not onnx.defs.has(node.op_type, OPSET, node.domain) or _since(node, OPSET) != _since(node, OPSET + 1):
+        raise EdgedetError(
+            f"the operator {node.op_type} has no known form in ONNX opset {OPSET}",
+            where=node.name or None,
+            fix="build the model of other operators, or add this one to edgedet/graph/opset.py",
+        )
+    return [node]
+
+
+def _since(node: NodeProto, opset: int) -> int:
+    return int(onnx.defs.get_schema(node.op_type, opset, node.domain).since_version)
+
+
+def _split(node: NodeProto) -> list[NodeProto]:
+    """Before opset 18 the number of outputs speaks for itself; parts are equal."""
+    return [_without_attributes(node, {"num_outputs": len(node.output)})]
+
+
+def _resize(node: NodeProto) -> list[NodeProto]:
+    """Opset 18 added attributes; at these values they change nothing."""
+    return [_without_attributes(node, {"antialias": 0, "keep_aspect_ratio_policy": b"stretch"})]
+
+
+def _mish(node: NodeProto) -> list[NodeProto]:
+    """`x * tanh(softplus(x))`, its definition."""
+    (source,), (output,) = node.input, node.output
+    softplus, tanh = f"{output}_softplus", f"{output}_tanh"
+    parts = [
+        helper.make_node("Softplus", [source], [softplus]),
+        helper.make_node("Tanh", [softplus], [tanh]),
+        helper.make_node("Mul", [source, tanh], [output]),
+    ]
+    for part in parts:
+        part.metadata_props.extend(node.metadata_props)
+    return parts
+
+
+_LOWERED: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {"Split": _split, "Resize": _resize, "Mish": _mish}
+
+
+def _without_attributes(node: NodeProto, neutral: Mapping[str, int | bytes]) -> NodeProto:
+    """A copy without the attributes in `neutral`; each must be unset or have the value there."""
+    result = NodeProto()
+    result.CopyFrom(node)
+    del result.attribute[:]
+    for attribute in node.attribute:
+        if attribute.name not in neutral:
+            result.attribute.append(attribute)
+        elif helper.get_attribute_value(attribute) != neutral[attribute.name]:
+            what = f"{node.op_type} with {attribute.name} {helper.get_attribute_value(attribute)!r}"
+            raise EdgedetError(f"{what} has no form in ONNX opset {OPSET}", where=node.name or None)
+    return result

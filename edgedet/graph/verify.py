@@ -1,0 +1,142 @@
+"""Whether an exported file says what its checkpoint says, on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet.data.find import read_dataset
+from edgedet.data.images import SUFFIXES, read_image
+from edgedet.data.synth_scene import render_scene
+from edgedet.errors import CheckFailedError, EdgedetError
+from edgedet.runtime.detector import Detector
+
+BOX_TOLERANCE = 0.05
+"""Pixels of the network's input. Rounding moves a box by some thousandths; a wrong operator by whole pixels."""
+
+SCORE_TOLERANCE = 1e-3
+"""Rounding moves a score by some hundred-thousandths; mAP does not see a thousandth."""
+
+IMAGE_COUNT = 8
+GENERATED_SIZE = 480
+GENERATED_CLASSES = 3
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What two runtimes are compared on.
+
+    Attributes:
+        source: where the images are from, in words.
+        images: uint8 BGR `[h, w, 3]`.
+    """
+
+    source: str
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two runtimes differ.
+
+    Attributes:
+        source: what they were compared on.
+        images: how many those were.
+        box_error: largest absolute difference of a box coordinate, in pixels of the network's input.
+        score_error: largest absolute difference of a score.
+    """
+
+    source: str
+    images: int
+    box_error: float
+    score_error: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers and the tolerances they were held to."""
+        return {**asdict(self), "box_tolerance": BOX_TOLERANCE, "score_tolerance": SCORE_TOLERANCE}
+
+
+def verification_images(data: Path | None) -> Images:
+    """Images to compare on: 8 of a dataset, one image file, or 8 generated ones where `data` is None.
+
+    Of a dataset those of `val` are taken, evenly spaced, or of its largest split where there is no `val`.
+
+    Raises:
+        EdgedetError: there is no image, or one cannot be read.
+    """
+    if data is None:
+        scenes = [render_scene(np.random.default_rng(seed), GENERATED_SIZE, GENERATED_CLASSES) for seed in range(8)]
+        return Images("generated images", tuple(_varied(scene.image, seed) for seed, scene in enumerate(scenes)))
+    if data.suffix.lower() in SUFFIXES:
+        return Images(data.name, (read_image(data),))
+    splits = read_dataset(data).splits
+    split = "val" if splits.get("val") else max(splits, key=lambda name: len(splits[name]), default="")
+    samples = splits.get(split, ())
+    if not samples:
+        raise EdgedetError("holds no image to compare on", where=data)
+    places = np.unique(np.linspace(0, len(samples) - 1, IMAGE_COUNT).round().astype(int))
+    return Images(f"{split} of {data}", tuple(read_image(samples[place].image) for place in places))
+
+
+def compare(reference: Detector, exported: Detector, images: Images) -> Agreement:
+    """Runs two detectors of one specification on the same input tensors and measures how far their outputs differ.
+
+    Where the exported one's batch is free, it is run on batches of 1 and of 3 in turn.
+
+    Raises:
+        CheckFailedError: an output has another shape than the reference's, or is not finite.
+    """
+    box_error = score_error = 0.0
+    for chunk in _chunks(images.images, exported.backend.inputs[0].shape[0]):
+        tensor, _ = exported.preprocess(chunk)
+        boxes, scores = exported.infer(tensor)
+        reference_boxes, reference_scores = reference.infer(tensor)
+        box_error = max(box_error, _difference("boxes", reference_boxes, boxes))
+        score_error = max(score_error, _difference("scores", reference_scores, scores))
+    return Agreement(images.source, len(images.images), box_error, score_error)
+
+
+def require_agreement(agreement: Agreement, *, where: object = None) -> None:
+    """Refuses differences above `BOX_TOLERANCE` or `SCORE_TOLERANCE`.
+
+    Raises:
+        CheckFailedError: they are larger.
+    """
+    if agreement.box_error > BOX_TOLERANCE or agreement.score_error > SCORE_TOLERANCE:
+        raise CheckFailedError(
+            f"the exported graph does not agree with the checkpoint on {agreement.images} images "
+            f"({agreement.source}): boxes differ by up to {agreement.box_error:.3g} px (tolerance {BOX_TOLERANCE:g}), "
+            f"scores by up to {agreement.score_error:.3g} (tolerance {SCORE_TOLERANCE:g})",
+            where=where,
+            fix="nothing was written; report it with the versions of torch, onnx and onnxruntime",
+        )
+
+
+def _difference(name: str, reference: NDArray[np.float32], exported: NDArray[np.float32]) -> float:
+    if reference.shape != exported.shape:
+        raise CheckFailedError(f"the exported {name} are {list(exported.shape)}, not {list(reference.shape)}")
+    for values, whose in ((reference, "the checkpoint"), (exported, "the exported graph")):
+        if not np.isfinite(values).all():
+            raise CheckFailedError(f"{whose} gives {name} that are not finite", fix="the training may have diverged")
+    return float(np.abs(reference - exported).max(initial=0))
+
+
+def _chunks(images: Sequence[Image], batch: int | None) -> Iterator[Sequence[Image]]:
+    start, turn = 0, 0
+    while start < len(images):
+        size = batch if batch is not None else (1, 3)[turn % 2]
+        yield images[start : start + size]
+        start, turn = start + size, turn + 1
+
+
+def _varied(image: Image, seed: int) -> Image:
+    """Images of different shapes, so that letterboxes differ."""
+    height, width = image.shape[:2]
+    return image[: height - 40 * (seed % 3), : width - 30 * (seed % 5)]
