@@ -114,14 +114,16 @@ def _image_states(splits: Mapping[str, Sequence[Sample]], track: Track) -> dict[
 
 
 def _image_state(path: Path) -> _ImageState:
-    if not path.is_file():
-        return _ImageState(fault_kind=kinds.MISSING_IMAGE, message="no such file")
     try:
+        if not path.is_file():
+            return _ImageState(fault_kind=kinds.MISSING_IMAGE, message="no such file")
         data = read_bytes(path, limit=MAX_BYTES)
         height, width, _ = decode_image(data, where=path).shape
         turned = read_header(io.BytesIO(data)).orientation >= 5
     except EdgedetError as error:
         return _ImageState(fault_kind=kinds.BROKEN_IMAGE, message=error.what)
+    except OSError as error:
+        return _ImageState(fault_kind=kinds.MISSING_IMAGE, message=error.strerror or str(error))
     return _ImageState((height, width), turned, hashlib.sha256(data).hexdigest())
 
 

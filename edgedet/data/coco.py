@@ -189,7 +189,7 @@ def _samples(file: _File, root: Path, classes: _Classes, faults: Faults) -> tupl
             continue
         relative = safe_relative(name)
         if relative is None:
-            message = f"the file name {name!r:.200} leads out of the dataset"
+            message = f"the file name {name!r:.200} is not usable, or leads out of the dataset"
             faults.add(kinds.UNSAFE_PATH, file.path, message, split=file.split, place=f"image {image_id}")
         elif image_id in entries or str(relative) in seen:
             message = f"image {image_id} ({name!r:.200}) is listed twice"

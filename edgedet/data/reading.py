@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,8 @@ ANNOTATION_BYTES = 16 * MEBIBYTE
 """The most that is read of one annotation file of one image, or of one list of images."""
 
 T = TypeVar("T")
+
+_MAX_PART_BYTES, _MAX_NAME_BYTES = 240, 2000
 
 _USUAL_SPLITS = ("train", "val", "test")
 _OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
@@ -101,15 +103,27 @@ def is_image(path: Path) -> bool:
 
 
 def safe_relative(name: str) -> PurePosixPath | None:
-    """A file name from an annotation as a relative path, or None where it is no name or leads out of its folder.
+    """A file name from an annotation as a relative path, or None where it is no usable name or leads out of its folder.
 
     Windows' backslashes are understood. The test is lexical: what the folders themselves link to is the user's choice.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     drive = re.match(r"[A-Za-z]:", name)
-    if not path.parts or path.is_absolute() or drive or ".." in path.parts or "\0" in name:
+    if not path.parts or path.is_absolute() or drive or ".." in path.parts or not is_usable(path):
         return None
     return path
+
+
+def is_usable(path: PurePath) -> bool:
+    """Whether the operating system can look for such a name at all."""
+    try:
+        parts = [os.fsencode(part) for part in path.parts]
+    except UnicodeEncodeError:
+        return False
+    lengths = [len(part) for part in parts]
+    return (
+        max(lengths, default=0) <= _MAX_PART_BYTES and sum(lengths) <= _MAX_NAME_BYTES and b"\0" not in b"".join(parts)
+    )
 
 
 def lies_below(path: Path, root: Path) -> bool:

@@ -19,7 +19,16 @@ from typing import Any
 from edgedet.config import load_yaml
 from edgedet.data import faults as kinds
 from edgedet.data.images import image_size
-from edgedet.data.reading import ANNOTATION_BYTES, Faults, Rows, in_usual_order, is_image, lies_below, usual_split_name
+from edgedet.data.reading import (
+    ANNOTATION_BYTES,
+    Faults,
+    Rows,
+    in_usual_order,
+    is_image,
+    is_usable,
+    lies_below,
+    usual_split_name,
+)
 from edgedet.data.sample import Dataset, Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import read_text
@@ -116,7 +125,7 @@ def _base(values: Mapping[str, Any], yaml_path: Path) -> Path:
     """The folder that `path` names, relative to the yaml; the yaml's own where that is not there."""
     stated = values.get("path")
     folder = yaml_path.parent / stated if isinstance(stated, str) else yaml_path.parent
-    return Path(os.path.normpath(folder if folder.is_dir() else yaml_path.parent))
+    return Path(os.path.normpath(folder if is_usable(folder) and folder.is_dir() else yaml_path.parent))
 
 
 def _split_entries(values: Mapping[str, Any], reader: _Reader) -> dict[str, list[str]]:
@@ -150,7 +159,7 @@ class _Reader:
         for folder in (self.base, self._yaml_folder):
             for name in (entry, entry.removeprefix("../")):
                 path = Path(os.path.normpath(folder / name))
-                if path.exists():
+                if is_usable(path) and path.exists():
                     return path
         return None
 
@@ -198,8 +207,8 @@ class _Reader:
                 continue
             found = [Path(os.path.normpath(folder / name)) for folder in (path.parent, self.base)]
             allowed = [image for image in found if lies_below(image, self.base) or lies_below(image, path.parent)]
-            if "\0" in name or not allowed:
-                message = f"{name!r:.200} leads out of the dataset"
+            if not allowed or not is_usable(Path(name)):
+                message = f"{name!r:.200} is no usable file name, or leads out of the dataset"
                 self.faults.add(kinds.UNSAFE_PATH, path, message, split=split, place=number)
             else:
                 yield next((image for image in allowed if image.is_file()), allowed[-1])
