@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from edgedet import __version__
+from edgedet.cli import bench, data, export, models, predict, train
+from edgedet.cli import eval as eval_verb
 from edgedet.cli.report import report
 
 
@@ -24,6 +24,10 @@ class VerbGroup(TyperGroup):
         if "--debug" in before_end:
             args = ["--debug", *(arg for arg in before_end if arg != "--debug"), *args[len(before_end) :]]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """`data` first, where the work starts: typer lists a verb that has verbs of its own last."""
+        return sorted(super().list_commands(ctx), key=lambda name: name != "data")
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -63,13 +67,13 @@ def _options(
     """Train, verify and deploy compact object detectors on small devices."""
 
 
-for _verb in ("data", "models", "train", "eval", "predict", "export", "bench", "demo"):
-    if find_spec(f"edgedet.cli.{_verb}") is not None:
-        _module = import_module(f"edgedet.cli.{_verb}")
-        if _verb == "data":
-            app.add_typer(_module.app, name=_verb)
-        else:
-            app.command(_verb)(_module.command)
+app.add_typer(data.app, name="data")
+app.command("models")(models.command)
+app.command("train")(train.command)
+app.command("eval")(eval_verb.command)
+app.command("predict")(predict.command)
+app.command("export")(export.command)
+app.command("bench")(bench.command)
 
 
 def main() -> None:
