@@ -89,3 +89,31 @@ def test_model_sizes_cover_the_zoo_and_grow_with_classes_and_pixels() -> None:
 def test_sizes_that_the_strides_do_not_divide_are_refused(height: int, width: int) -> None:
     with pytest.raises(EdgedetError, match="not a multiple of 32"):
         model_sizes(80, height, width)
+
+
+# NanoDet-Plus' neck and head on the same backbones: 80 classes, 96 channels, four levels, 5x5 depthwise kernels.
+# Its reference counts: head .139M (.116M with 20 classes); whole detectors of 1.198M and .451 GMAC at 320x320 on
+# ShuffleNetV2-1.0x, .519M and .247 GMAC on 0.5x.
+@pytest.mark.parametrize(("classes", "reference"), [(80, 0.139e6), (20, 0.116e6)])
+def test_the_head_is_nanodets_but_for_its_kernels(classes: int, reference: float) -> None:
+    head = build_detector("shufflenetv2_1.0x", classes).head
+    smaller_kernels = 4 * 2 * 96 * (5 * 5 - 3 * 3)
+    assert count_parameters(head) + smaller_kernels == pytest.approx(reference, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"), [("shufflenetv2_1.0x", 1.198e6, 0.451e9), ("shufflenetv2_0.5x", 0.519e6, 0.247e9)]
+)
+def test_a_detector_is_lighter_than_nanodets_because_its_neck_adds_instead_of_concatenating(
+    name: str, parameters: float, macs: float
+) -> None:
+    detector = build_detector(name, 80)
+    backbone, head = detector.backbone, detector.head
+    cells = 40 * 40 + 20 * 20 + 10 * 10 + 5 * 5
+    kernels = 2 * 96 * (5 * 5 - 3 * 3)
+    nanodets_neck = parameters - count_parameters(backbone) - count_parameters(head) - 4 * kernels
+    nanodets_neck_macs = macs - count_macs_by_child(detector, 320, 320)["backbone"]
+    nanodets_neck_macs -= count_macs_by_child(detector, 320, 320)["head"] + cells * kernels
+    # Maps of 96 channels are fused, not of 192; what is left is about half of the reference's neck.
+    assert 0.35 < count_parameters(detector.neck) / nanodets_neck < 0.65
+    assert 0.35 < count_macs_by_child(detector, 320, 320)["neck"] / nanodets_neck_macs < 0.65
