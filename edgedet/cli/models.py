@@ -18,12 +18,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the models with their parameters and multiply-accumulates."""
-    import torch
-
     from edgedet.models.summary import model_sizes
 
-    # Layers this small gain nothing from more threads, and on a busy machine those wait for each other for seconds.
-    torch.set_num_threads(1)
     models = [asdict(size) for size in model_sizes(classes, imgsz, imgsz)]
     output.emit({"imgsz": imgsz, "classes": classes, "models": models}, as_json, _render)
 

@@ -82,7 +82,7 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, LabelledImage]:
         config = self._config if key.epoch < self._mosaic_epochs else self._config_without_mosaic
         rng = augment_generator(self._seed, key)
-        return key, augment(self._load, len(self._samples), key.index, key.size, config, rng)
+        return key, augment(self._load, len(self._samples), key.sample, key.size, config, rng)
 
     def _load(self, index: int) -> LabelledImage:
         if index in self._cache:
@@ -146,7 +146,7 @@ def make_loader(
     """One loader from `first_step` to the end of the run: the workers live, and read ahead, across epochs."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]
-        batch_sampler=_PlannedBatches(plan, first_step),  # type: ignore[arg-type]
+        batch_sampler=_PlannedBatches(plan, first_step),
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,

@@ -12,7 +12,7 @@ from typing import Any
 import lightning_fabric
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 import edgedet
@@ -167,7 +167,9 @@ def _prepare(
         load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
     if init is not None:
         _start_from(detector, init)
-    loggers = [TensorBoardLogger(root_dir=folder.root, name="tensorboard", version="")] if config.tensorboard else []
+    loggers: list[Logger] = []
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
     fabric.launch()
     plan = BatchPlan(
@@ -303,7 +305,7 @@ def _to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tu
 def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> None:
     if value is None or bool(value.detach().isfinite().all()):
         return
-    names = ", ".join(run.data.train[key.index].image.name for key in batch.keys)
+    names = ", ".join(run.data.train[key.sample].image.name for key in batch.keys)
     raise CheckFailedError(
         f"the {what} is not finite at step {run.progress.step}; the batch's images: {names}",
         where=run.folder.root,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from edgedet.data.sample import Sample
+from edgedet.data.sheet import contact_sheet, save_sheet, spread
+from edgedet.evaluate.coco import ScoredBoxes
 from edgedet.evaluate.plots import save_precision_recall
 from edgedet.evaluate.run import evaluate
 from edgedet.files import atomic_path
@@ -39,10 +43,39 @@ def save_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_run(folder: Path, records: Sequence[dict[str, Any]], detector: Detector, samples: Sequence[Sample]) -> None:
-    """Writes `curves.png`, `precision_recall.png` and `predictions.png` into the run's folder."""
+    """Writes `curves.png`, `precision_recall.png` and `predictions.png` into the run's folder.
+
+    Args:
+        folder: of the run.
+        records: the lines of `metrics.jsonl`.
+        detector: the best of the run.
+        samples: of the validation split.
+    """
     save_curves(records, folder / "curves.png")
     evaluation = evaluate(detector, samples, detector.spec.class_names)
     save_precision_recall(evaluation.metrics, folder / "precision_recall.png")
+    threshold = detector.spec.postprocess.score_threshold
+    predicted = [
+        _as_labels(sample, found, threshold) for sample, found in zip(samples, evaluation.detections, strict=True)
+    ]
+    sheet = contact_sheet(
+        spread(predicted, SHEET_IMAGES),
+        detector.spec.class_names,
+        title=f"Predictions on the validation split, score above {threshold}",
+    )
+    save_sheet(sheet, folder / "predictions.png")
+
+
+def _as_labels(sample: Sample, found: ScoredBoxes, threshold: float) -> Sample:
+    """The sample with what was found in the place of what is labelled."""
+    kept = found.score > threshold
+    return replace(
+        sample,
+        boxes=found.xyxy[kept].astype(np.float32),
+        labels=found.class_id[kept].astype(np.int64),
+        ignore=np.zeros(int(kept.sum()), dtype=np.bool_),
+        areas=None,
+    )
 
 
 def _series(records: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

@@ -21,7 +21,7 @@ class SampleKey(NamedTuple):
 
     epoch: int
     position: int
-    index: int
+    sample: int
     size: int
 
 
@@ -89,7 +89,7 @@ class BatchPlan:
 
 def augment_generator(seed: int, key: SampleKey) -> np.random.Generator:
     """The source of every random choice in the augmentation of one image."""
-    return np.random.default_rng([seed, AUGMENT_STREAM, key.epoch, key.position, key.index])
+    return np.random.default_rng([seed, AUGMENT_STREAM, key.epoch, key.position, key.sample])
 
 
 @lru_cache(maxsize=2)

@@ -77,7 +77,7 @@ def _place(
 def _join(
     tiles: list[LabelledImage], size: int, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-    zooms = [fit(*tile.image.shape[:2], size) for tile in tiles]
+    zooms = [fit(tile.image.shape[0], tile.image.shape[1], size) for tile in tiles]
     sides = [(zoom * tile.image.shape[0], zoom * tile.image.shape[1]) for zoom, tile in zip(zooms, tiles, strict=True)]
     placements = tile_placements(size, sides, rng)
     whole = draw_transform(size, 2 * size, config, rng)

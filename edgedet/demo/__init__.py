@@ -1,0 +1,1 @@
+"""The main job from start to end on generated images: what `edgedet demo` runs."""
