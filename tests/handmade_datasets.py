@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ WIDTH, HEIGHT = 80, 60
 
 
 def write_image(path: Path, *, seed: int | None = None, width: int = WIDTH, height: int = HEIGHT) -> Path:
-    """A small image whose pixels depend on its name, so that no two are copies."""
+    """A small image whose pixels depend on its path, so that no two are copies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(sum(path.name.encode()) * 1000 + len(str(path)) if seed is None else seed)
+    rng = np.random.default_rng(zlib.crc32(str(path).encode()) if seed is None else seed)
     cv2.imwrite(str(path), rng.integers(0, 256, (height, width, 3), np.uint8))
     return path
 

@@ -49,6 +49,8 @@ def convert(dataset: Dataset, format: str, out: Path, track: Track = no_progress
             raise EdgedetError(
                 "no image can be used", where=dataset.root, fix=f"run `edgedet data check {dataset.root}`"
             )
+        if not dataset.class_names:
+            raise EdgedetError("no object is labelled, so there is no class", where=dataset.root)
         boxes = sum(len(sample.boxes) for samples in splits.values() for sample in samples)
         ignored = sum(int(sample.ignore.sum()) for samples in splits.values() for sample in samples)
         if format == "yolo" and ignored:
