@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from edgedet.errors import EdgedetError
-from edgedet.files import atomic_path
-from edgedet.models.detector import Detector
+from edgedet.files import MEBIBYTE, atomic_path
+from edgedet.models.detector import INPUT_MULTIPLE, Detector
+from edgedet.models.torch_file import load_plain
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Spec, spec_from_json
 
 FORMAT = "edgedet-checkpoint"
 VERSION = 1
+LIMIT = 1024 * MEBIBYTE
+MAX_CLASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,21 @@ class Checkpoint:
     Attributes:
         detector: in eval mode, on the CPU.
         spec: pre- and post-processing, class names.
-        training: the training state (`edgedet.train.state`), None in a checkpoint for inference only.
+        training: the training state (`edgedet.train.state`, which checks it), None in a checkpoint for inference only.
     """
 
     detector: Detector
     spec: Spec
-    training: dict[str, Any] | None
+    training: Any
 
 
-def save_checkpoint(
-    path: Path, detector: Detector, spec: Spec, *, weights: Mapping[str, Any] | None = None, training: Any = None
-) -> None:
+def save_checkpoint(path: Path, detector: Detector, spec: Spec, *, training: Any = None) -> None:
     """Writes a checkpoint, all or nothing.
 
     Args:
         path: the file to write.
-        detector: its architecture and, unless `weights` is given, its weights.
+        detector: its architecture and weights.
         spec: pre- and post-processing, class names.
-        weights: another state dict of the same architecture, e.g. an average of the weights.
         training: what exact resuming needs: plain data and tensors.
     """
     content = {
@@ -53,7 +52,7 @@ def save_checkpoint(
         "version": VERSION,
         "architecture": dict(detector.architecture),
         "spec": spec.to_json(),
-        "weights": {name: tensor.detach().cpu() for name, tensor in (weights or detector.state_dict()).items()},
+        "weights": {name: tensor.detach().cpu() for name, tensor in detector.state_dict().items()},
         "training": training,
     }
     with atomic_path(path) as temporary:
@@ -69,59 +68,25 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint; one that is truncated, foreign or does not fit its architecture is an EdgedetError."""
-    content = _load_plain(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    """Reads a checkpoint.
+
+    Raises:
+        EdgedetError: the file is missing, truncated or foreign, or its parts do not fit one another.
+    """
+    content = load_plain(path, limit=LIMIT)
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise EdgedetError("not an edgedet checkpoint", where=path, fix="give a .pt file that `edgedet train` wrote")
-    if content.get("version") != VERSION:
-        fix = "update edgedet, or train again"
-        raise EdgedetError(f"checkpoint of version {content.get('version')!r}, not {VERSION}", where=path, fix=fix)
+    if not _is(content.get("version"), VERSION):
+        raise EdgedetError(f"not a checkpoint of version {VERSION}", where=path, fix="update edgedet, or train again")
     detector = _build(content.get("architecture"), path)
-    weights = content.get("weights")
-    if not isinstance(weights, dict):
-        raise EdgedetError("the checkpoint holds no weights", where=path)
-    load_weights(detector, weights, where=path)
-    spec = spec_from_json(str(content.get("spec")), where=path)
-    if len(spec.class_names) != detector.num_classes or spec.strides != detector.strides:
-        raise EdgedetError("the checkpoint's specification does not fit its architecture", where=path)
+    _load_weights(detector, content.get("weights"), path)
+    spec = _spec(content.get("spec"), detector, path)
     return Checkpoint(detector.eval(), spec, content.get("training"))
 
 
-def load_weights(detector: Detector, weights: Mapping[str, Any], *, where: object) -> None:
-    """Loads a state dict strictly; the error names the architecture and the first keys that do not fit."""
-    expected = detector.state_dict()
-    missing = [key for key in expected if key not in weights]
-    unexpected = [key for key in weights if key not in expected]
-    wrong = [
-        key
-        for key, tensor in expected.items()
-        if key in weights and getattr(weights[key], "shape", None) != tensor.shape
-    ]
-    if missing or unexpected or wrong:
-        found = [
-            f"{kind} {keys[0]!r}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-            for kind, keys in (("misses", missing), ("has the unknown", unexpected), ("has another shape for", wrong))
-            if keys
-        ]
-        raise EdgedetError(
-            f"its weights are of another architecture than {detector.architecture['name']}: it {'; it '.join(found)}",
-            where=where,
-            fix="give a checkpoint of the same model and number of classes",
-        )
-    detector.load_state_dict(weights)
-
-
-def _load_plain(path: Path) -> Any:
-    if not path.is_file():
-        raise EdgedetError("no such file", where=path, fix="check the path of the checkpoint")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        fix = "give a .pt file that `edgedet train` wrote; other pickles are never executed"
-        raise EdgedetError("not an edgedet checkpoint: it holds more than tensors", where=path, fix=fix) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        fix = "copy it again, or use the previous checkpoint of the run"
-        raise EdgedetError("the checkpoint is truncated or not a checkpoint at all", where=path, fix=fix) from error
+def _is(value: Any, expected: str | int) -> bool:
+    """Compared only within the type: what a stranger's tensor makes of `==` is no truth value."""
+    return type(value) is type(expected) and value == expected
 
 
 def _build(architecture: Any, path: Path) -> Detector:
@@ -130,6 +95,62 @@ def _build(architecture: Any, path: Path) -> Detector:
     name, classes, activation = (architecture.get(key) for key in ("name", "num_classes", "activation"))
     if not isinstance(name, str) or not isinstance(classes, int) or not isinstance(activation, str):
         raise EdgedetError("the checkpoint does not say which model it is of", where=path)
-    if classes > 10_000:
-        raise EdgedetError(f"the checkpoint claims {classes} classes", where=path)
-    return build_detector(name, classes, activation=activation)
+    if not 1 <= classes <= MAX_CLASSES:
+        raise EdgedetError(f"the checkpoint claims more than {MAX_CLASSES} classes, or none", where=path)
+    try:
+        return build_detector(name, classes, activation=activation)
+    except EdgedetError as error:
+        raise EdgedetError(f"the checkpoint is of an {error.what}", where=path, fix="update edgedet") from error
+
+
+def _load_weights(detector: Detector, weights: Any, path: Path) -> None:
+    if not isinstance(weights, dict):
+        raise EdgedetError("the checkpoint holds no weights", where=path)
+    problems = list(_misfits(detector.state_dict(), weights))
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        name, classes = detector.architecture["name"], detector.num_classes
+        raise EdgedetError(
+            f"its weights are not those of {name} with {classes} classes: {'; '.join(problems[:3])}{more}",
+            where=path,
+            fix="use another checkpoint of the run, or train again",
+        )
+    detector.load_state_dict(weights)
+
+
+def _misfits(expected: Mapping[str, Tensor], weights: Mapping[Any, Any]) -> Iterator[str]:
+    """What keeps the weights from being the expected ones, a phrase each."""
+    for name, tensor in expected.items():
+        found = weights.get(name)
+        if found is None:
+            yield f"{name} is missing"
+        elif not _is_dense(found) or found.is_floating_point() != tensor.is_floating_point():
+            yield f"{name} is not a tensor of {tensor.dtype}"
+        elif found.shape != tensor.shape:
+            yield f"{name} is {list(found.shape)}, not {list(tensor.shape)}"
+        elif not found.isfinite().all():
+            yield f"{name} holds values that are not finite"
+    unknown = weights.keys() - expected.keys()
+    if unknown:
+        yield f"{len(unknown)} of its tensors belong elsewhere"
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether the values are there: a stranger's tensor may also be sparse, quantized or on no device."""
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and value.layout is torch.strided
+        and not value.is_quantized
+    )
+
+
+def _spec(text: Any, detector: Detector, path: Path) -> Spec:
+    if not isinstance(text, str):
+        raise EdgedetError("the checkpoint holds no specification", where=path)
+    spec = spec_from_json(text, where=path)
+    sides = (spec.preprocess.height, spec.preprocess.width)
+    fits = len(spec.class_names) == detector.num_classes and spec.strides == detector.strides
+    if not fits or any(side % INPUT_MULTIPLE for side in sides):
+        raise EdgedetError("the checkpoint's specification does not fit its architecture", where=path)
+    return spec
