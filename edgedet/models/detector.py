@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edgedet.models.backbones.base import Backbone
 from edgedet.models.heads.gfl import GFLHead, anchor_points, decode
 from edgedet.models.necks.pan import PAN
 
@@ -20,7 +21,7 @@ class Detector(nn.Module):
         strides: of the head's levels.
     """
 
-    def __init__(self, backbone: nn.Module, neck: PAN, head: GFLHead, architecture: dict[str, str | int]) -> None:
+    def __init__(self, backbone: Backbone, neck: PAN, head: GFLHead, architecture: dict[str, str | int]) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from edgedet.errors import EdgedetError, unknown_value
+from edgedet.models.backbones.base import Backbone
 from edgedet.models.backbones.mobilenetv2 import MobileNetV2
 from edgedet.models.backbones.shufflenetv2 import ShuffleNetV2
 from edgedet.models.backbones.squeezenet import SqueezeNet
@@ -16,7 +15,7 @@ from edgedet.models.necks.pan import PAN
 
 NECK_CHANNELS = 96
 
-_BACKBONES: dict[str, Callable[[str], nn.Module]] = {
+_BACKBONES: dict[str, Callable[[str], Backbone]] = {
     "mobilenetv2_0.35": lambda activation: MobileNetV2(0.35, activation),
     "mobilenetv2_0.5": lambda activation: MobileNetV2(0.5, activation),
     "mobilenetv2_0.75": lambda activation: MobileNetV2(0.75, activation),
@@ -50,9 +49,9 @@ def build_detector(name: str, num_classes: int, *, activation: str | None = None
         raise unknown_value("model", name, list_models())
     if num_classes < 1:
         raise EdgedetError(f"a detector needs at least one class, not {num_classes}")
-    activation = activation or native_activation(name)
+    activation = native_activation(name) if activation is None else activation
     backbone = _BACKBONES[name](activation)
-    neck = PAN(backbone.channels, NECK_CHANNELS, activation)  # type: ignore[arg-type]
+    neck = PAN(backbone.channels, NECK_CHANNELS, activation)
     head = GFLHead(NECK_CHANNELS, num_classes, STRIDES, activation)
     architecture: dict[str, str | int] = {"name": name, "num_classes": num_classes, "activation": activation}
     return Detector(backbone, neck, head, architecture)
