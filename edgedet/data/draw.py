@@ -18,7 +18,7 @@ MUTED: Colour = (150, 150, 150)
 
 _PALETTE = bytes.fromhex(
     "ff3b5c 00c2ff ffc400 2bd94f c65bff ff7a1a 00d6b4 4f7bff ff6ec7 b6e300 "
-    "a86b32 008a5e 9fb4ff d10000 ffe9a8 6e2fd6 7fd7ff c9a0dc 5c7a00 ff9e9e"
+    "a86b32 226644 9fb4ff d10000 ffe9a8 6611ff 994466 226688 5c7a00 ff9e9e"
 )
 _GOLDEN_RATIO = 0.618034
 _FONT = cv2.FONT_HERSHEY_DUPLEX

@@ -122,9 +122,15 @@ def _draw_object(
     owner[window][mask > 127] = index
 
     area = sum(sign * _area(polygon) for sign, polygon in zip((1, -1), outline, strict=False))
-    left, top = np.clip(np.rint(outline[0].min(axis=0)), 0, size).astype(int).tolist()
-    right, bottom = np.clip(np.rint(outline[0].max(axis=0)), 0, size).astype(int).tolist()
-    return (left, top, right, bottom), area
+    return _extent(mask, *low.tolist()), area
+
+
+def _extent(mask: NDArray[np.uint8], left: int, top: int) -> tuple[int, int, int, int]:
+    """The box, xyxy, of what is drawn in a mask whose corner lies at `left`, `top`."""
+    rows, columns = np.flatnonzero(mask.max(axis=1) > 127), np.flatnonzero(mask.max(axis=0) > 127)
+    if not len(rows):
+        return left, top, left, top
+    return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 
 
 def _pose(rng: Generator) -> NDArray[np.float64]:
