@@ -238,8 +238,8 @@ def _finish(run: Run) -> TrainResult:
 
 def _run_steps(run: Run, stop: StopRequest) -> None:
     run.model.train()
+    started = time.perf_counter()
     for batch in _batches(run):
-        started = time.perf_counter()
         loss = _step(run, batch)
         run.progress.step += 1
         run.progress.seconds += time.perf_counter() - started
@@ -252,6 +252,7 @@ def _run_steps(run: Run, stop: StopRequest) -> None:
             _save_last(run)
         if stop.wanted:
             raise KeyboardInterrupt
+        started = time.perf_counter()
 
 
 def _batches(run: Run) -> Iterable[Batch]:
@@ -274,7 +275,7 @@ def _step(run: Run, batch: Batch) -> float:
     config, progress = run.config, run.progress
     rate = learning_rate(progress.step, run.plan.total_steps, run.plan.steps_per_epoch, config.optimizer)
     set_learning_rate(run.optimizer, rate)
-    images, targets = _to_device(batch, run.spec.preprocess, run.fabric.device)
+    images, targets = to_device(batch, run.spec.preprocess, run.fabric.device)
     points, strides = anchor_points(images.shape[2], images.shape[3], run.detector.strides)
     loss = gfl_loss(run.model(images), points.to(images.device), strides.to(images.device), targets)
     _require_finite(loss.total, "loss", run, batch)
@@ -293,7 +294,7 @@ def _step(run: Run, batch: Batch) -> float:
     return float(loss.total.detach())
 
 
-def _to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tuple[Tensor, list[Targets]]:
+def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tuple[Tensor, list[Targets]]:
     """Normalised images `[B, 3, S, S]` float32 RGB, channels last in memory, and their targets."""
     images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1).float()
     mean = torch.tensor(preprocess.mean, device=device).view(3, 1, 1) * 255
@@ -335,7 +336,9 @@ def _end_epoch(run: Run, epoch: int) -> None:
     }
     every = config.eval_every or max(1, config.epochs // EVALUATIONS_A_RUN)
     if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
+        started = time.perf_counter()
         record |= _evaluate(run)
+        record["eval_seconds"] = round(time.perf_counter() - started, 3)
     progress.loss_sums = {}
     progress.seconds = 0.0
     if run.fabric.is_global_zero:

@@ -22,7 +22,7 @@ class Progress:
         step: steps done.
         best_map: highest mAP on the validation split so far; -1 before the first evaluation.
         loss_sums: sums of the parts of the loss over the steps of the epoch so far.
-        seconds: time spent in the epoch so far.
+        seconds: time spent in the epoch so far, waiting for data included.
     """
 
     step: int = 0

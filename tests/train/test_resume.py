@@ -21,7 +21,7 @@ from edgedet.train.loop import resume, train
 from edgedet.train.reporter import SilentReporter
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
-TIMES = {"seconds", "images_per_second"}
+TIMES = {"seconds", "eval_seconds", "images_per_second"}
 
 
 def run_until_killed(folder: Path, settings: dict[str, Any], steps: int) -> None:
@@ -61,7 +61,9 @@ def assert_same_end(first: Path, second: Path) -> None:
     a, b = final_state(first), final_state(second)
     assert a.keys() == b.keys()
     different = [
-        name for name in a if not (torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name])
+        name
+        for name in a
+        if not (torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name])
     ]
     assert different == []
 
