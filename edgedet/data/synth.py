@@ -80,10 +80,13 @@ def _rendered(path: Path, index: int, seed: int, size: int, classes: int) -> Sam
 
 
 def _shared_out(samples: list[Sample], splits: Mapping[str, float]) -> dict[str, tuple[Sample, ...]]:
-    """Consecutive runs of the samples, at least one for each split, in proportion to the shares."""
-    ends = np.cumsum(list(splits.values())) / sum(splits.values()) * (len(samples) - len(splits))
-    bounds = [0, *(np.rint(ends).astype(int) + 1 + np.arange(len(splits))).tolist()]
-    return {split: tuple(samples[bounds[i] : bounds[i + 1]]) for i, split in enumerate(splits)}
+    """Consecutive runs of the samples in proportion to the shares, at least one sample in each."""
+    total, ends = 0.0, [0]
+    for position, share in enumerate(splits.values(), 1):
+        total += share / sum(splits.values())
+        end = min(max(round(total * len(samples)), ends[-1] + 1), len(samples) - (len(splits) - position))
+        ends.append(end)
+    return {split: tuple(samples[ends[i] : ends[i + 1]]) for i, split in enumerate(splits)}
 
 
 def _require(name: str, value: int, low: int, high: int) -> None:
