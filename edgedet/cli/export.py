@@ -59,11 +59,12 @@ def command(
 
 def _size(text: str) -> tuple[int, int]:
     """`320` or `HEIGHTxWIDTH` as height and width."""
-    height, _, width = text.lower().partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError:
-        raise EdgedetError(f"{text!r} is no image size", where="--imgsz", fix="write 320, or 256x320") from None
+    import re
+
+    sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text, re.ASCII)
+    if sides is None:
+        raise EdgedetError(f"{text!r} is no image size", where="--imgsz", fix="write 320, or 256x320")
+    return int(sides[1]), int(sides[2] or sides[1])
 
 
 def _render(result: dict[str, Any]) -> None:
@@ -77,8 +78,7 @@ def _render(result: dict[str, Any]) -> None:
     )
     print(f"  checked: {'; '.join(result['checks'])}")
     print(
-        f"  agrees with {'the model' if result['random_weights'] else 'the checkpoint'} on {agreement['images']} images "
-        f"({agreement['source']}): "
+        f"  ONNX Runtime agrees with PyTorch on {agreement['images']} images ({agreement['source']}): "
         f"boxes within {agreement['box_error']:.2g} px (tolerance {agreement['box_tolerance']:g}), "
         f"scores within {agreement['score_error']:.2g} (tolerance {agreement['score_tolerance']:g})"
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,7 @@ def master_graph(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_ba
 def _traced(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
     size = spec.preprocess
     example = torch.zeros(DYNAMIC_EXAMPLE_BATCH if dynamic_batch else batch, 3, size.height, size.width)
-    with _quiet(), torch.no_grad():
+    with _quiet(), _one_thread(), torch.no_grad():
         program = torch.onnx.export(
             fold_batch_norm(decoded),
             (example,),
@@ -199,8 +198,19 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Tracing computes next to nothing: further threads would only wait, and take a core each to do so."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from edgedet.data.sample import Sample
 from edgedet.evaluate.coco import coco_metrics
-from edgedet.evaluate.predictions import Predictions, read_results
+from edgedet.evaluate.predictions import Predictions
+from edgedet.evaluate.run import evaluate_results
 
 NAMES = ("cell", "platelet")
 REFERENCE = {
@@ -54,20 +55,8 @@ def found(boxes: ArrayLike = (), scores: ArrayLike = (), labels: ArrayLike = ())
 
 def test_the_reference_results_of_the_coco_tools(oracles: Path) -> None:
     folder = oracles / "coco100"
-    truth = json.loads((folder / "instances_val2014_100.json").read_text())
-    categories = [category["id"] for category in truth["categories"]]
-    samples = []
-    for image in truth["images"]:
-        notes = [note for note in truth["annotations"] if note["image_id"] == image["id"]]
-        boxes = np.array([note["bbox"] for note in notes]).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        labels = [categories.index(note["category_id"]) for note in notes]
-        one = sample(boxes, labels, image["id"], [note["iscrowd"] for note in notes])
-        samples.append(replace(one, areas=np.array([note["area"] for note in notes], dtype=np.float32)))
-    detections = read_results(folder / "instances_val2014_fakebbox100_results.json", samples, categories)
-
-    metrics = coco_metrics(samples, detections, [category["name"] for category in truth["categories"]])
-
+    results = folder / "instances_val2014_fakebbox100_results.json"
+    metrics = evaluate_results(results, folder / "instances_val2014_100.json").metrics
     assert {name: getattr(metrics, name) for name in REFERENCE} == pytest.approx(REFERENCE, abs=1e-4)
 
 
