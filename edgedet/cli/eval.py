@@ -22,7 +22,9 @@ def command(
     ],
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Score this COCO results file instead of a model.", show_default="none"),
+        typer.Option(
+            metavar="FILE", help="Score this COCO results file instead of a model.", show_default="a model is evaluated"
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Which list of the dataset.", show_default="the only one, else val")
@@ -31,6 +33,7 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="the backend's choice")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Print the milliseconds that each stage takes.")] = False,
     save_predictions: Annotated[
         Path | None,
@@ -53,7 +56,9 @@ def command(
     from edgedet.evaluate import run
 
     if predictions is not None:
-        _require_no_model_options(threads=threads, save_predictions=save_predictions, speed=speed or None)
+        _require_no_model_options(
+            threads=threads, device=device, save_predictions=save_predictions, speed=speed or None
+        )
         (data,) = _expect(paths, 1, "edgedet eval --predictions results.json DATA")
         evaluation = run.evaluate_results(predictions, data, split=split, plots=plots)
     else:
@@ -64,6 +69,7 @@ def command(
             split=split,
             batch=batch,
             threads=threads,
+            device=device,
             save_predictions=save_predictions,
             plots=plots,
             track=partial(output.track, unit="images", per_item=batch),

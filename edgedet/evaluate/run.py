@@ -95,6 +95,7 @@ def evaluate_model(
     split: str | None = None,
     batch: int = 8,
     threads: int | None = None,
+    device: str | None = None,
     save_predictions: Path | None = None,
     plots: Path | None = None,
     track: Track = no_progress,
@@ -107,12 +108,13 @@ def evaluate_model(
         split: None means the dataset's only split, else `val`.
         batch: images that are run together.
         threads: threads for inference; None lets the backend choose.
+        device: `cpu` (None is the same), `cuda`, ...
         save_predictions: where the detections are written as a COCO results file.
         plots: folder for the precision-recall curve.
         track: watches the batches.
     """
     _require_writable(plots, save_predictions)
-    detector = load_detector(model, threads=threads)
+    detector = load_detector(model, threads=threads, device=device)
     dataset = read_dataset(data)
     samples = _samples(dataset, split)
     evaluation = evaluate(detector, samples, dataset.class_names, batch=batch, track=track)

@@ -44,6 +44,8 @@ def find_model(
     path = Path(model)
     if not (path.exists() or path.suffix == ".pt"):
         raise _neither(model)
+    if path.suffix == ".onnx":
+        raise EdgedetError("is an ONNX file already", where=path, fix="give the checkpoint (.pt) that it was made of")
     for option, value in (("--classes", classes), ("--activation", activation)):
         if value is not None:
             what = f"{option} is for a model by name: a checkpoint has its own"

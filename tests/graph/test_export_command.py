@@ -68,6 +68,9 @@ class TestFindModel:
             find_model(str(tmp_path / "other.pt"))
         with pytest.raises(EdgedetError):
             find_model(str(tmp_path))
+        (tmp_path / "model.onnx").touch()
+        with pytest.raises(EdgedetError, match="is an ONNX file already"):
+            find_model(str(tmp_path / "model.onnx"))
 
 
 class TestCommand:
