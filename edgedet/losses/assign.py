@@ -40,10 +40,11 @@ def assign(
 ) -> Assignment:
     """Assigns the points of one image to its objects.
 
-    Candidates are the points inside an object's box. The cost of a candidate is
-    `BCE(x, onehot * IoU) * |onehot * IoU - sigmoid(x)|^2` summed over classes, plus `3 * -ln(IoU)`, plus
+    Candidates of an object are the points inside its box. The cost of a candidate is
+    `BCE(x, onehot * IoU) * |onehot * IoU - sigmoid(x)|^2` summed over classes, plus `3 * -ln(IoU + 1e-7)`, plus
     `10^(distance to the centre / stride - 3)`. Each object takes its `k` cheapest candidates, where `k` is the
-    truncated sum of its 13 highest IoUs, at least 1. A point wanted by several objects goes to the cheapest.
+    truncated sum of its candidates' 13 highest IoUs, at least 1. A point wanted by several objects goes to the one
+    it costs least. An object without a candidate, as one without area, gets no point.
 
     Args:
         class_logits: `[N, C]`.
