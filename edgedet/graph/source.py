@@ -58,7 +58,7 @@ def _random(name: str, classes: int, size: tuple[int, int], activation: str | No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         detector = build_detector(name, classes, activation=activation)
-        _randomize_batch_norm(detector)
+        _disturb(detector)
     spec = Spec(
         model=name,
         class_names=tuple(f"class {index}" for index in range(classes)),
@@ -69,10 +69,13 @@ def _random(name: str, classes: int, size: tuple[int, int], activation: str | No
     return detector.eval(), spec
 
 
-def _randomize_batch_norm(network: nn.Module) -> None:
-    """Untrained batch normalisation does nothing and folds to nothing: a graph that no trained network has."""
+def _disturb(network: nn.Module) -> None:
+    """Fresh biases and batch normalisation do nothing and fold to nothing: to a graph that no trained network has."""
     for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            with torch.no_grad():
+                layer.bias += 0.01 * torch.randn_like(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias, std=0.1)
             assert layer.running_mean is not None and layer.running_var is not None

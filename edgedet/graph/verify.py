@@ -17,10 +17,11 @@ from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.runtime.detector import Detector
 
 BOX_TOLERANCE = 0.05
-"""Pixels of the network's input. Rounding moves a box by some thousandths; a wrong operator by whole pixels."""
+"""Pixels of the network's input. Rounding moves a trained detector's box by a thousandth, a wrong operator by more than
+a whole one."""
 
 SCORE_TOLERANCE = 1e-3
-"""Rounding moves a score by some hundred-thousandths; mAP does not see a thousandth."""
+"""Rounding moves a trained detector's score by some millionths; mAP does not see a thousandth."""
 
 IMAGE_COUNT = 8
 GENERATED_SIZE = 480
