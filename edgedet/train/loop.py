@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,13 @@ def train(
     reporter = reporter or SilentReporter()
     _check_settings(config)
     data = _read_data(config, reporter)
+    detector = _build(config, data.class_names)
+    if config.weights is not None:
+        load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
+    if init is not None:
+        _start_from(detector, init)
     folder = start_folder(out, config, overwrite=overwrite)
-    return _finish(_prepare(config, folder, data, reporter, init=init, resume=False))
+    return _finish(_prepare(config, folder, data, detector, reporter))
 
 
 def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
@@ -136,7 +141,9 @@ def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     reporter = reporter or SilentReporter()
     folder, config = resume_folder(out)
     data = _read_data(config, reporter)
-    return _finish(_prepare(config, folder, data, reporter, init=None, resume=folder.last.exists()))
+    run = _prepare(config, folder, data, _build(config, data.class_names), reporter)
+    _restore(run)
+    return _finish(run)
 
 
 def _check_settings(config: TrainConfig) -> None:
@@ -157,16 +164,13 @@ def _read_data(config: TrainConfig, reporter: Reporter) -> Data:
     return Data(tuple(train_samples), split_of(dataset, config.val_split), dataset.class_names, fingerprint)
 
 
-def _prepare(
-    config: TrainConfig, folder: RunFolder, data: Data, reporter: Reporter, *, init: Path | None, resume: bool
-) -> Run:
-    keep_freed_memory()
+def _build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
     torch.manual_seed(config.seed)
-    detector = build_detector(config.model, len(data.class_names), activation=config.activation)
-    if config.weights is not None and not resume:
-        load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
-    if init is not None:
-        _start_from(detector, init)
+    return build_detector(config.model, len(class_names), activation=config.activation)
+
+
+def _prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter) -> Run:
+    keep_freed_memory()
     loggers: list[Logger] = []
     if config.tensorboard:
         loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
@@ -192,20 +196,28 @@ def _prepare(
         strides=detector.strides,
         preprocess=Preprocess(height=config.imgsz, width=config.imgsz),
     )
-    progress = Progress()
-    if resume:
-        checkpoint = load_checkpoint(folder.last)
-        progress, precision = restore(
-            checkpoint.training, detector, optimizer.optimizer, data.fingerprint, where=folder.last
-        )
-        fabric._precision.load_state_dict(precision)
-        if ema is not None:
-            ema.model.load_state_dict(checkpoint.detector.state_dict())
-        reporter.message(f"resuming at step {progress.step} of {plan.total_steps}")
-    history = History(folder.metrics, progress.step // plan.steps_per_epoch)
     if fabric.is_global_zero:
         write_json(folder.versions, _versions())
-    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter, progress)
+    history = History(folder.metrics, 0)
+    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter)
+
+
+def _restore(run: Run) -> None:
+    """Goes back to the run's last checkpoint; stays at the start where none was written yet."""
+    if not run.folder.last.exists():
+        if run.config.weights is not None:
+            fix = "start it again with `edgedet train ... --overwrite`"
+            raise EdgedetError("the run has no checkpoint yet", where=run.folder.root, fix=fix)
+        return
+    checkpoint = load_checkpoint(run.folder.last)
+    run.progress, precision = restore(
+        checkpoint.training, run.detector, run.optimizer.optimizer, run.data.fingerprint, where=run.folder.last
+    )
+    run.fabric._precision.load_state_dict(precision)
+    if run.ema is not None:
+        run.ema.model.load_state_dict(checkpoint.detector.state_dict())
+    run.history = History(run.folder.metrics, run.progress.step // run.plan.steps_per_epoch)
+    run.reporter.message(f"resuming at step {run.progress.step} of {run.plan.total_steps}")
 
 
 def _start_from(detector: Detector, path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The loader: the same batches whoever loads them, and nothing on disk ends a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgedet.data.augment.config import AugmentConfig
+from edgedet.data.find import read_dataset, split_of
+from edgedet.data.images import read_image
+from edgedet.data.sample import Sample
+from edgedet.train.loader import Batch, TrainingSet, load_for_training, make_loader
+from edgedet.train.plan import BatchPlan, SampleKey
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_data: Path) -> tuple[Sample, ...]:
+    return split_of(read_dataset(tiny_data), "train")
+
+
+def batches(
+    samples: tuple[Sample, ...], *, workers: int = 0, first_step: int = 0, cache_bytes: int = 1 << 24, seed: int = 0
+) -> list[Batch]:
+    plan = BatchPlan(len(samples), 4, 2, seed, 64, multi_scale=0.5)
+    dataset = TrainingSet(samples, AugmentConfig(), mosaic_epochs=1, seed=seed, max_size=96, cache_bytes=cache_bytes)
+    return list(make_loader(dataset, plan, first_step, workers=workers, pin_memory=False))
+
+
+def assert_same(first: Iterable[Batch], second: Iterable[Batch]) -> None:
+    for a, b in zip(first, second, strict=True):
+        assert a.keys == b.keys
+        assert torch.equal(a.images, b.images)
+        for one, other in zip(a.targets, b.targets, strict=True):
+            assert torch.equal(one.boxes, other.boxes)
+            assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_batches(samples: tuple[Sample, ...], workers: int) -> None:
+    assert_same(batches(samples), batches(samples, workers=workers))
+
+
+def test_batches_from_a_later_step_are_the_rest_of_the_batches(samples: tuple[Sample, ...]) -> None:
+    assert_same(batches(samples)[4:], batches(samples, first_step=4))
+
+
+def test_the_cache_changes_nothing(samples: tuple[Sample, ...]) -> None:
+    assert_same(batches(samples), batches(samples, cache_bytes=0))
+
+
+def test_another_seed_gives_other_batches(samples: tuple[Sample, ...]) -> None:
+    first, other = batches(samples)[0], batches(samples, seed=1)[0]
+    assert first.images.shape != other.images.shape or not torch.equal(first.images, other.images)
+
+
+def test_boxes_stay_inside_the_image(samples: tuple[Sample, ...]) -> None:
+    seen = 0
+    for batch in batches(samples):
+        side = batch.images.shape[1]
+        for target in batch.targets:
+            assert target.boxes.dtype == torch.float32
+            assert (target.boxes >= 0).all() and (target.boxes <= side).all()
+            assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
+            seen += len(target.boxes)
+    assert seen > 20
+
+
+def test_without_augmentation_an_image_is_its_letterbox_in_the_middle(samples: tuple[Sample, ...]) -> None:
+    still = AugmentConfig(mosaic=0, flip_horizontal=0, scale=0, translate=0, hue=0, saturation=0, brightness=0)
+    dataset = TrainingSet(samples, still, mosaic_epochs=0, seed=0, max_size=64, cache_bytes=0)
+    _, labelled = dataset[SampleKey(0, 0, 3, 64)]
+    np.testing.assert_array_equal(labelled.image, read_image(samples[3].image))
+    np.testing.assert_allclose(labelled.boxes, samples[3].boxes, atol=1e-4)
+
+
+def test_a_large_image_is_kept_small_with_its_boxes(samples: tuple[Sample, ...]) -> None:
+    labelled = load_for_training(samples[0], 32)
+    assert labelled.image.shape == (32, 32, 3)
+    np.testing.assert_allclose(labelled.boxes, samples[0].boxes / 2)
+
+
+def test_ignored_objects_are_not_learned(samples: tuple[Sample, ...]) -> None:
+    ignored = replace(samples[0], ignore=np.ones(len(samples[0].boxes), dtype=np.bool_))
+    assert len(samples[0].boxes) > 0
+    assert len(load_for_training(ignored, 64).boxes) == 0
+
+
+def test_a_broken_image_becomes_background_and_a_warning(
+    samples: tuple[Sample, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(samples[0].image.read_bytes()[:200])
+    with caplog.at_level(logging.WARNING):
+        labelled = load_for_training(replace(samples[0], image=broken), 64)
+    assert len(labelled.boxes) == 0
+    assert (labelled.image == 114).all()
+    assert "broken.jpg" in caplog.text
