@@ -264,7 +264,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(images=st.lists(JSON, max_size=4), annotations=st.lists(JSON, max_size=4), categories=st.lists(JSON, max_size=3))
 def test_no_content_of_a_json_crashes(
     images: list[Any], annotations: list[Any], categories: list[Any], tmp_path_factory: pytest.TempPathFactory
