@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from edgedet.data.images import Image
 from edgedet.data.synth_shapes import SHAPES, Polygon
 
-SMALLEST, LARGEST = 0.05, 0.27
+SMALLEST, LARGEST = 0.06, 0.28
 """Radius of an object as a share of the image's side; drawn so that small ones are as common as large ones."""
 
-MIN_VISIBLE = 0.25
+MIN_VISIBLE = 0.3
 """Share of an object that must be seen, of what lies inside the image and outside alike, for it to be labelled."""
 
 _MAX_OBJECTS = 9
 _EMPTY_SHARE = 0.08
-_OWN_HUE_SHARE = 0.6
+_OWN_HUE_SHARE = 0.8
+_GOLDEN_RATIO = 0.618034
 _MIN_CONTRAST = 70
 _SHIFT = 6
 _COARSE = 64
@@ -89,14 +90,14 @@ def _magnified(coarse: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 def _draw_clutter(rng: Generator, canvas: NDArray[np.float32]) -> None:
     """Lines and blots that are nothing, so that an edge alone is no object."""
     size = len(canvas)
-    for _ in range(rng.integers(0, 7)):
-        colour = rng.uniform(0, 255, 3).tolist()
+    for _ in range(rng.integers(0, 6)):
         start, end = rng.integers(0, size, (2, 2)).tolist()
-        cv2.line(canvas, start, end, colour, int(rng.integers(1, max(2, size // 80) + 1)), cv2.LINE_AA)
+        thickness = int(rng.integers(1, max(2, size // 80) + 1))
+        cv2.line(canvas, start, end, _muted_colour(rng).tolist(), thickness, cv2.LINE_AA)
     for _ in range(rng.integers(0, 4)):
-        colour = rng.uniform(0, 255, 3).tolist()
         centre, axes = rng.integers(0, size, 2).tolist(), rng.integers(1, max(2, size // 20), 2).tolist()
-        cv2.ellipse(canvas, centre, (3 * axes[0], axes[1] // 3 + 1), float(rng.uniform(0, 180)), 0, 360, colour, -1)
+        angle = float(rng.uniform(0, 180))
+        cv2.ellipse(canvas, centre, (3 * axes[0], axes[1] // 3 + 1), angle, 0, 360, _muted_colour(rng).tolist(), -1)
 
 
 def _draw_object(
@@ -142,10 +143,10 @@ def _pose(rng: Generator) -> NDArray[np.float64]:
 
 def _colour(rng: Generator, label: int, behind: NDArray[np.float32]) -> NDArray[np.float32]:
     """A BGR colour apart from what is behind; the hue leans towards one of the class, without giving it away."""
-    own_hue = label / len(SHAPES) * 180
-    hue = (own_hue + rng.normal(0, 14)) % 180 if rng.random() < _OWN_HUE_SHARE else rng.uniform(0, 180)
+    own_hue = label * _GOLDEN_RATIO * 180
+    hue = (own_hue + rng.normal(0, 12)) % 180 if rng.random() < _OWN_HUE_SHARE else rng.uniform(0, 180)
     for _ in range(4):
-        hsv = np.array([[[hue, rng.uniform(90, 255), rng.uniform(70, 255)]]]).astype(np.uint8)
+        hsv = np.array([[[hue, rng.uniform(120, 255), rng.uniform(90, 255)]]]).astype(np.uint8)
         colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
         if np.abs(colour - behind).max() > _MIN_CONTRAST:
             break

@@ -16,6 +16,12 @@ def _circle(corners: int, radius: float = 1.0) -> Polygon:
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
+def _square() -> Polygon:
+    """With sides along the axes, so that stretched it is a rectangle."""
+    side = np.sqrt(0.5)
+    return side * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+
+
 def _star() -> Polygon:
     outline = _circle(10)
     outline[1::2] *= 0.42
@@ -54,7 +60,7 @@ def _bolt() -> Polygon:
 SHAPES: Mapping[str, Callable[[], tuple[Polygon, ...]]] = {
     "disc": lambda: (_circle(48, 0.95),),
     "triangle": lambda: (_circle(3),),
-    "square": lambda: (_circle(4),),
+    "square": lambda: (_square(),),
     "star": lambda: (_star(),),
     "ring": lambda: (_circle(48, 0.95), _circle(48, 0.5)),
     "cross": lambda: (_cross(),),

@@ -1,1 +1,1 @@
-"""."""
+"""COCO metrics of detectors, model files and results files."""

@@ -25,6 +25,7 @@ from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
 from edgedet.graph.source import find_model
 from edgedet.graph.verify import Agreement, Images, compare, require_agreement, verification_images
 from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.models.threads import one_thread
 from edgedet.models.zoo import require_input_size
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
@@ -159,7 +160,7 @@ def master_graph(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_ba
 def _traced(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
     size = spec.preprocess
     example = torch.zeros(DYNAMIC_EXAMPLE_BATCH if dynamic_batch else batch, 3, size.height, size.width)
-    with _quiet(), _one_thread(), torch.no_grad():
+    with _quiet(), one_thread(), torch.no_grad():
         program = torch.onnx.export(
             fold_batch_norm(decoded),
             (example,),
@@ -203,14 +204,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Tracing computes next to nothing: further threads would only wait, and take a core each to do so."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

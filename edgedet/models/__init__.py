@@ -1,1 +1,1 @@
-"""."""
+"""Detectors in PyTorch: backbones, neck, head, the zoo, checkpoints."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
 from edgedet.models.count import count_macs_by_child, count_parameters
+from edgedet.models.threads import one_thread
 from edgedet.models.zoo import build_detector, list_models, require_input_size
 
 
@@ -28,19 +25,8 @@ def model_sizes(num_classes: int, height: int, width: int) -> list[ModelSize]:
         EdgedetError: a side that the strides do not divide, or no class.
     """
     require_input_size(height, width)
-    with _one_thread():
+    with one_thread():
         return [_model_size(name, num_classes, height, width) for name in list_models()]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Layers this small gain nothing from more threads, which on a busy machine wait for each other for seconds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _model_size(name: str, num_classes: int, height: int, width: int) -> ModelSize:

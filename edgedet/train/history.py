@@ -33,7 +33,15 @@ class History:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
+    lines = read_text(path, limit=LIMIT).splitlines()
+    return [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
     try:
-        return [json.loads(line) for line in read_text(path, limit=LIMIT).splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise EdgedetError("holds a line that is not JSON", where=path, fix="move it away and resume again") from error
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise EdgedetError("not a JSON object", where=where, fix="move the file away and resume again")
+    return record

@@ -2,85 +2,38 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
-import edgedet
-from edgedet.data.clean import trainable
-from edgedet.data.find import read_dataset, split_of
-from edgedet.data.sample import Sample
-from edgedet.errors import CheckFailedError, EdgedetError
+from edgedet.errors import CheckFailedError
 from edgedet.evaluate.run import evaluate
-from edgedet.files import write_json
 from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
-from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
-from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.models.checkpoint import save_checkpoint
+from edgedet.models.detector import DecodedDetector
 from edgedet.models.heads.gfl import anchor_points
 from edgedet.models.weights import load_backbone_weights
-from edgedet.models.zoo import build_detector, require_input_size
 from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.runtime.detector import Detector as RuntimeDetector
 from edgedet.runtime.load import load_detector
-from edgedet.spec import Preprocess, Spec
+from edgedet.spec import Preprocess
 from edgedet.train.config import TrainConfig
-from edgedet.train.ema import ExponentialMovingAverage
-from edgedet.train.folder import RunFolder, resume_folder, start_folder
-from edgedet.train.history import History
+from edgedet.train.folder import resume_folder, start_folder
 from edgedet.train.interrupt import StopRequest, deferred_interrupt
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader
-from edgedet.train.memory import keep_freed_memory
-from edgedet.train.optimizer import learning_rate, make_optimizer, set_learning_rate
+from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
-from edgedet.train.plan import BatchPlan
 from edgedet.train.reporter import Reporter, SilentReporter
-from edgedet.train.state import Progress, capture, data_fingerprint, restore
+from edgedet.train.run import Run, build, check_settings, prepare, read_data, return_to_checkpoint, start_from
+from edgedet.train.state import capture
 
 EVALUATIONS_A_RUN = 20
 MAX_MOSAIC_FREE_SHARE = 0.25
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a run learns from and is judged by."""
-
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    class_names: tuple[str, ...]
-    fingerprint: str
-
-
-@dataclass
-class Run:
-    """A run in progress."""
-
-    config: TrainConfig
-    folder: RunFolder
-    data: Data
-    spec: Spec
-    plan: BatchPlan
-    fabric: Fabric
-    detector: Detector
-    model: Any
-    optimizer: Any
-    ema: ExponentialMovingAverage | None
-    history: History
-    reporter: Reporter
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def judged(self) -> Detector:
-        """The weights that are evaluated and kept: the average where there is one."""
-        return self.detector if self.ema is None else self.ema.model  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -125,119 +78,32 @@ def train(
         KeyboardInterrupt: after a Ctrl-C, with the state saved.
     """
     reporter = reporter or SilentReporter()
-    _check_settings(config)
-    data = _read_data(config, reporter)
-    detector = _build(config, data.class_names)
+    check_settings(config)
+    data = read_data(config, reporter)
+    detector = build(config, data.class_names)
     if config.weights is not None:
         load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
     if init is not None:
-        _start_from(detector, init)
+        start_from(detector, init)
     folder = start_folder(out, config, overwrite=overwrite)
-    return _finish(_prepare(config, folder, data, detector, reporter))
+    run = prepare(config, folder, data, detector, reporter)
+    # From here on the run can be resumed, whatever its weights were started from; and a full disk shows now.
+    _save_last(run)
+    return _finish(run)
 
 
 def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     """Goes on with a run that was cut off, from its last checkpoint, to the same end as if it had not been."""
     reporter = reporter or SilentReporter()
     folder, config = resume_folder(out)
-    data = _read_data(config, reporter)
-    run = _prepare(config, folder, data, _build(config, data.class_names), reporter)
-    _restore(run)
+    data = read_data(config, reporter)
+    run = prepare(config, folder, data, build(config, data.class_names), reporter)
+    return_to_checkpoint(run)
     return _finish(run)
 
 
-def _check_settings(config: TrainConfig) -> None:
-    require_input_size(config.imgsz, config.imgsz)
-    if config.batch % config.devices:
-        raise EdgedetError(f"a batch of {config.batch} cannot be shared by {config.devices} devices", where="--batch")
-
-
-def _read_data(config: TrainConfig, reporter: Reporter) -> Data:
-    dataset = read_dataset(Path(config.data))
-    train_samples, summary = trainable(split_of(dataset, config.train_split))
-    if summary:
-        reporter.message(f"{config.train_split}: {summary}")
-    if not train_samples:
-        fix = f"run `edgedet data check {config.data}`"
-        raise EdgedetError(f"no image of the split {config.train_split!r} can be used", where=config.data, fix=fix)
-    fingerprint = data_fingerprint(train_samples, dataset.class_names)
-    return Data(tuple(train_samples), split_of(dataset, config.val_split), dataset.class_names, fingerprint)
-
-
-def _build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
-    torch.manual_seed(config.seed)
-    return build_detector(config.model, len(class_names), activation=config.activation)
-
-
-def _prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter) -> Run:
-    keep_freed_memory()
-    loggers: list[Logger] = []
-    if config.tensorboard:
-        loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
-    fabric.launch()
-    plan = BatchPlan(
-        len(data.train),
-        config.batch,
-        config.epochs,
-        config.seed,
-        config.imgsz,
-        config.multi_scale,
-        fabric.global_rank,
-        fabric.world_size,
-    )
-    # Depthwise convolutions are much faster with channels last, on CPUs and GPUs.
-    detector = detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
-    model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
-    spec = Spec(
-        model=config.model,
-        class_names=data.class_names,
-        strides=detector.strides,
-        preprocess=Preprocess(height=config.imgsz, width=config.imgsz),
-    )
-    if fabric.is_global_zero:
-        write_json(folder.versions, _versions())
-    history = History(folder.metrics, 0)
-    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter)
-
-
-def _restore(run: Run) -> None:
-    """Goes back to the run's last checkpoint; stays at the start where none was written yet."""
-    if not run.folder.last.exists():
-        if run.config.weights is not None:
-            fix = "start it again with `edgedet train ... --overwrite`"
-            raise EdgedetError("the run has no checkpoint yet", where=run.folder.root, fix=fix)
-        return
-    checkpoint = load_checkpoint(run.folder.last)
-    run.progress, precision = restore(
-        checkpoint.training, run.detector, run.optimizer.optimizer, run.data.fingerprint, where=run.folder.last
-    )
-    run.fabric._precision.load_state_dict(precision)
-    if run.ema is not None:
-        run.ema.model.load_state_dict(checkpoint.detector.state_dict())
-    run.history = History(run.folder.metrics, run.progress.step // run.plan.steps_per_epoch)
-    run.reporter.message(f"resuming at step {run.progress.step} of {run.plan.total_steps}")
-
-
-def _start_from(detector: Detector, path: Path) -> None:
-    """Takes a checkpoint's weights, except those of the outputs where the number of classes differs."""
-    source = load_checkpoint(path).detector
-    if source.architecture["name"] != detector.architecture["name"]:
-        fix = f"use --model {source.architecture['name']}, or another checkpoint"
-        raise EdgedetError(
-            f"a checkpoint of {source.architecture['name']} cannot start a {detector.architecture['name']}",
-            where=path,
-            fix=fix,
-        )
-    wanted = detector.state_dict()
-    fitting = {name: tensor for name, tensor in source.state_dict().items() if tensor.shape == wanted[name].shape}
-    detector.load_state_dict({**wanted, **fitting})
-
-
 def _finish(run: Run) -> TrainResult:
-    images_per_step = run.config.batch
-    run.reporter.start(run.progress.step, run.plan.total_steps, images_per_step)
+    run.reporter.start(run.progress.step, run.plan.total_steps, run.config.batch)
     try:
         with deferred_interrupt() as stop:
             _run_steps(run, stop)
@@ -390,12 +256,3 @@ def _save_last(run: Run) -> None:
         training = capture(run.progress, run.detector, run.optimizer.optimizer, precision, run.data.fingerprint)
         save_checkpoint(run.folder.last, run.judged, run.spec, training=training)
     run.fabric.barrier()
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "edgedet": edgedet.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning_fabric": lightning_fabric.__version__,
-    }

@@ -61,9 +61,12 @@ def restore(
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        return Progress(**state["progress"]), state["precision"]
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        progress = Progress(**state["progress"])
+        if not isinstance(progress.step, int) or progress.step < 0:
+            raise ValueError("not a number of steps")
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EdgedetError("the checkpoint's training state does not fit this run", where=where) from error
+    return progress, state["precision"]
 
 
 def data_fingerprint(samples: Sequence[Sample], class_names: Sequence[str]) -> str:

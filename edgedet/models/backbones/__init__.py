@@ -1,1 +1,1 @@
-"""."""
+"""One file for each family, with torchvision's parameter names."""

@@ -1,1 +1,1 @@
-"""."""
+"""Heads: feature maps in, logits out; each with its decoding."""

@@ -1,1 +1,1 @@
-"""."""
+"""Necks: a backbone's feature maps in, fused ones out."""

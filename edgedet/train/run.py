@@ -1,0 +1,165 @@
+"""A training run: what it is made of, how it is set up, and how it returns to its last checkpoint."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import Logger, TensorBoardLogger
+
+import edgedet
+from edgedet.data.clean import trainable
+from edgedet.data.find import read_dataset, split_of
+from edgedet.data.sample import Sample
+from edgedet.errors import EdgedetError
+from edgedet.files import write_json
+from edgedet.models.checkpoint import load_checkpoint
+from edgedet.models.detector import Detector
+from edgedet.models.zoo import build_detector, require_input_size
+from edgedet.spec import Preprocess, Spec
+from edgedet.train.config import TrainConfig
+from edgedet.train.ema import ExponentialMovingAverage
+from edgedet.train.folder import RunFolder
+from edgedet.train.history import History
+from edgedet.train.memory import keep_freed_memory
+from edgedet.train.optimizer import make_optimizer
+from edgedet.train.plan import BatchPlan
+from edgedet.train.reporter import Reporter
+from edgedet.train.state import Progress, data_fingerprint, restore
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from and is judged by."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass
+class Run:
+    """A run in progress."""
+
+    config: TrainConfig
+    folder: RunFolder
+    data: Data
+    spec: Spec
+    plan: BatchPlan
+    fabric: Fabric
+    detector: Detector
+    model: Any
+    optimizer: Any
+    ema: ExponentialMovingAverage | None
+    history: History
+    reporter: Reporter
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def judged(self) -> Detector:
+        """The weights that are evaluated and kept: the average where there is one."""
+        return self.detector if self.ema is None else self.ema.model  # type: ignore[return-value]
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Refuses what no dataset and no machine could make work."""
+    require_input_size(config.imgsz, config.imgsz)
+    if config.batch % config.devices:
+        raise EdgedetError(f"a batch of {config.batch} cannot be shared by {config.devices} devices", where="--batch")
+
+
+def read_data(config: TrainConfig, reporter: Reporter) -> Data:
+    """Reads the run's splits; boxes and images that cannot be learned from are left out with one line."""
+    dataset = read_dataset(Path(config.data))
+    train_samples, summary = trainable(split_of(dataset, config.train_split))
+    if summary:
+        reporter.message(f"{config.train_split}: {summary}")
+    if not train_samples:
+        fix = f"run `edgedet data check {config.data}`"
+        raise EdgedetError(f"no image of the split {config.train_split!r} can be used", where=config.data, fix=fix)
+    fingerprint = data_fingerprint(train_samples, dataset.class_names)
+    return Data(tuple(train_samples), split_of(dataset, config.val_split), dataset.class_names, fingerprint)
+
+
+def build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
+    """The detector with the random weights of the run's seed."""
+    torch.manual_seed(config.seed)
+    return build_detector(config.model, len(class_names), activation=config.activation)
+
+
+def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter) -> Run:
+    """Puts a run together at its first step, on this process's device."""
+    keep_freed_memory()
+    loggers: list[Logger] = []
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
+    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
+    fabric.launch()
+    plan = BatchPlan(
+        len(data.train),
+        config.batch,
+        config.epochs,
+        config.seed,
+        config.imgsz,
+        config.multi_scale,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    # Depthwise convolutions are much faster with channels last, on CPUs and GPUs.
+    detector = detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
+    model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
+    spec = Spec(
+        model=config.model,
+        class_names=data.class_names,
+        strides=detector.strides,
+        preprocess=Preprocess(height=config.imgsz, width=config.imgsz),
+    )
+    if fabric.is_global_zero:
+        write_json(folder.versions, _versions())
+    history = History(folder.metrics, 0)
+    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter)
+
+
+def return_to_checkpoint(run: Run) -> None:
+    """Goes back to the run's last checkpoint (one is written before the first step)."""
+    checkpoint = load_checkpoint(run.folder.last)
+    run.progress, precision = restore(
+        checkpoint.training, run.detector, run.optimizer.optimizer, run.data.fingerprint, where=run.folder.last
+    )
+    run.fabric._precision.load_state_dict(precision)
+    if run.ema is not None:
+        run.ema.model.load_state_dict(checkpoint.detector.state_dict())
+    run.history = History(run.folder.metrics, run.progress.step // run.plan.steps_per_epoch)
+    run.reporter.message(f"resuming at step {run.progress.step} of {run.plan.total_steps}")
+
+
+def start_from(detector: Detector, path: Path) -> None:
+    """Takes a checkpoint's weights, except those of the outputs where the number of classes differs."""
+    source = load_checkpoint(path).detector
+    if source.architecture["name"] != detector.architecture["name"]:
+        fix = f"use --model {source.architecture['name']}, or another checkpoint"
+        raise EdgedetError(
+            f"a checkpoint of {source.architecture['name']} cannot start a {detector.architecture['name']}",
+            where=path,
+            fix=fix,
+        )
+    wanted = detector.state_dict()
+    fitting = {name: tensor for name, tensor in source.state_dict().items() if tensor.shape == wanted[name].shape}
+    detector.load_state_dict({**wanted, **fitting})
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "edgedet": edgedet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning_fabric": lightning_fabric.__version__,
+    }
