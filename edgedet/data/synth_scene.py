@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgedet.data.images import Image
 from edgedet.data.synth_shapes import SHAPES, Polygon
 
-SMALLEST, LARGEST = 0.06, 0.28
+SMALLEST, LARGEST = 0.05, 0.28
 """Radius of an object as a share of the image's side; drawn so that small ones are as common as large ones."""
 
 MIN_VISIBLE = 0.3

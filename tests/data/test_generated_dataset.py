@@ -95,7 +95,7 @@ class TestContent:
         assert 0.04 < (counts == 0).mean() < 0.2
         assert counts.max() >= 6
         assert 2.5 < counts.mean() < 5
-        assert (sides < 0.12).mean() > 0.15
+        assert (sides < 0.14).mean() > 0.15
         assert (sides > 0.3).mean() > 0.15
         assert ((boxes == 0) | (boxes == 160)).any(axis=1).mean() > 0.05
         assert np.bincount(labels, minlength=5).min() > 0.12 * len(labels)
