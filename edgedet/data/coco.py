@@ -208,12 +208,14 @@ def _rows(file: _File, image_ids: Iterable[int], label_of_id: Mapping[int, int],
     file_name = faults.place(file.path)
     stated = {_get(entry, "id") for entry in file.images if _is_id(_get(entry, "id"))}
     for position, annotation in enumerate(file.annotations):
-        annotation_id = _get(annotation, "id")
+        values: dict[str, Any] = annotation if isinstance(annotation, dict) else {}
+        annotation_id: Any = values.get("id")
+        image_id: Any = values.get("image_id")
+        category_id: Any = values.get("category_id")
+        box = _box(values.get("bbox"))
         place = f"annotation {annotation_id}" if _is_id(annotation_id) else f"annotation at position {position}"
-        image_id, category_id = _get(annotation, "image_id"), _get(annotation, "category_id")
-        box = _box(_get(annotation, "bbox"))
         if box is None:
-            kind, message = kinds.MALFORMED_BOX, f"bbox is {_get(annotation, 'bbox')!r:.120}, not four numbers"
+            kind, message = kinds.MALFORMED_BOX, f"bbox is {values.get('bbox')!r:.120}, not four numbers"
         elif not _is_id(image_id) or image_id not in stated:
             kind, message = kinds.LABEL_WITHOUT_IMAGE, f"image_id {image_id!r:.80} is no image's"
         elif not _is_id(category_id) or category_id not in label_of_id:
@@ -222,17 +224,22 @@ def _rows(file: _File, image_ids: Iterable[int], label_of_id: Mapping[int, int],
             # A stated image without rows had a fault of its own: its annotations go with it.
             if image_id in rows:
                 x, y, width, height = box
-                area = _number(_get(annotation, "area"))
                 rows[image_id].add(
                     (x, y, x + width, y + height),
                     label_of_id[category_id],
                     f"{file_name}: {place}",
-                    ignore=bool(_get(annotation, "iscrowd")),
-                    area=max(width, 0.0) * max(height, 0.0) if area is None or not math.isfinite(area) else area,
+                    ignore=bool(values.get("iscrowd")),
+                    area=_area(values.get("area"), width, height),
                 )
             continue
         faults.add(kind, file.path, message, split=file.split, place=place)
     return rows
+
+
+def _area(stated: Any, width: float, height: float) -> float:
+    """The area that the annotation states, else the box's."""
+    area = _number(stated)
+    return max(width, 0.0) * max(height, 0.0) if area is None or not math.isfinite(area) else area
 
 
 class _ImageFinder:
@@ -270,11 +277,13 @@ def _get(entry: Any, key: str) -> Any:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int  # A bool is an int too, but no id.
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float:
+        return value
+    if type(value) is not int:
         return None
     try:
         return float(value)
@@ -285,7 +294,7 @@ def _number(value: Any) -> float | None:
 def _box(value: Any) -> tuple[float, float, float, float] | None:
     if not isinstance(value, list) or len(value) != 4:
         return None
-    x, y, width, height = (_number(side) for side in value)
+    x, y, width, height = map(_number, value)
     if x is None or y is None or width is None or height is None:
         return None
     return x, y, width, height
