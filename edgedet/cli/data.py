@@ -70,7 +70,7 @@ def convert(
 @app.command()
 def show(
     data: Data,
-    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    split: Annotated[str | None, typer.Option(help="Split to show.", show_default="the first, usually train")] = None,
     count: Annotated[int, typer.Option(min=1, max=200, help="Images, spread evenly over the split.")] = 20,
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .jpg or .webp).")] = Path("sheet.png"),
     faults: Annotated[bool, typer.Option("--faults", help="Only images that `data check` finds fault with.")] = False,
@@ -82,6 +82,7 @@ def show(
     from edgedet.data.sheet import contact_sheet, save_sheet, spread
 
     dataset = read_dataset(data)
+    split = split or next(iter(dataset.splits))
     samples = faulty_samples(dataset, split, output.track) if faults else split_of(dataset, split)
     shown = spread(samples, count)
     title = f"{dataset.root.absolute().name}   {split}   {len(shown)} of {len(samples)} images"

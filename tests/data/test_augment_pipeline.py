@@ -85,12 +85,13 @@ class TestOneImage:
 class TestMosaic:
     MOSAIC = STILL.model_copy(update={"mosaic": 1.0})
 
-    @given(st.integers(0, 10_000), SHAPES, st.floats(0, 0.5))
-    @settings(max_examples=60)
+    @given(st.integers(0, 10_000), SHAPES, st.sampled_from([0, 0.2, 0.5]), st.sampled_from([0, 0.2, 0.7]))
+    @settings(max_examples=120)
     def test_boxes_of_every_tile_enclose_its_rectangle(
-        self, seed: int, shapes: list[tuple[int, int]], scale: float
+        self, seed: int, shapes: list[tuple[int, int]], scale: float, translate: float
     ) -> None:
-        config = self.MOSAIC.model_copy(update={"scale": scale, "flip_horizontal": 0.5, "flip_vertical": 0.5})
+        changes = {"scale": scale, "translate": translate, "flip_horizontal": 0.5, "flip_vertical": 0.5}
+        config = self.MOSAIC.model_copy(update=changes)
         samples = [
             scene(*shape, level, label) for label, (shape, level) in enumerate(zip(shapes, COLOURS, strict=True))
         ]
@@ -106,6 +107,43 @@ class TestMosaic:
             # What is left of a rectangle without a box is a small part of it, or a strip.
             uncovered = (result.image[..., 0] == colour) & ~covered
             assert uncovered.sum() < 0.11 * 192 * 192
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_flipping_mirrors_the_whole(self, seed: int) -> None:
+        samples = [scene(64, 50, level, label) for label, level in enumerate(COLOURS)]
+        plain, mirrored, upside_down = (
+            augment(samples.__getitem__, 4, 0, 128, config, np.random.default_rng(seed))
+            for config in (
+                self.MOSAIC.model_copy(update={"scale": 0.4}),
+                self.MOSAIC.model_copy(update={"scale": 0.4, "flip_horizontal": 1.0}),
+                self.MOSAIC.model_copy(update={"scale": 0.4, "flip_vertical": 1.0}),
+            )
+        )
+        for flipped, expected, boxes in (
+            (mirrored, plain.image[:, ::-1], plain.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [128, 0, 128, 0]),
+            (upside_down, plain.image[::-1], plain.boxes[:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 128, 0, 128]),
+        ):
+            assert np.median(np.abs(flipped.image.astype(int) - expected)) == 0
+            assert np.abs(flipped.image.astype(int) - expected).mean() < 3
+            assert_allclose(flipped.boxes, boxes, atol=1e-3)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_tiles_meet_in_a_point(self, seed: int) -> None:
+        colours = iter(COLOURS)
+
+        def load(_: int) -> LabelledImage:
+            return LabelledImage(np.full((64, 64, 3), next(colours), np.uint8), empty(1, 1).boxes, empty(1, 1).labels)
+
+        image = augment(load, 4, 0, 64, self.MOSAIC, np.random.default_rng(seed)).image[..., 0]
+        column, row = (image[0] == COLOURS[0]).sum(), (image[:, 0] == COLOURS[0]).sum()
+        assert 0 < column < 64 and 0 < row < 64
+        expected = np.empty((64, 64), dtype=np.uint8)
+        expected[:row, :column], expected[:row, column:] = COLOURS[:2]
+        expected[row:, :column], expected[row:, column:] = COLOURS[2:]
+        # A tile's outermost pixels are blurred with the padding, where it is shifted by a part of a pixel.
+        assert (image != expected).sum() <= 4 * 64
+        expected[max(row - 1, 0) : row + 1], expected[:, max(column - 1, 0) : column + 1] = PAD, PAD
+        assert (image[expected != PAD] == expected[expected != PAD]).all()
 
     def test_is_made_of_the_sample_and_three_others(self) -> None:
         load, asked = loader([empty(50, 50)] * 20)

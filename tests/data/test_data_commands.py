@@ -107,6 +107,11 @@ class TestShow:
         assert result.stdout.strip() == str(tmp_path / "sheet.png")
         assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] > 600
 
+    def test_a_dataset_without_training_split(self, root: Path, tmp_path: Path) -> None:
+        (root / "ImageSets/Main/train.txt").unlink()
+        result = run("show", root, "--out", tmp_path / "sheet.png", "--json")
+        assert json.loads(result.stdout)["split"] == "val"
+
     def test_only_faulty_images(self, faulty: Path, tmp_path: Path) -> None:
         result = run("show", faulty, "--faults", "--split", "test", "--out", tmp_path / "s.png", "--json")
         assert json.loads(result.stdout)["images"] == 5
