@@ -74,10 +74,8 @@ def read(path: Path) -> Dataset:
     entries_by_split = _split_entries(values, reader)
     splits = {split: reader.split(split, entries) for split, entries in entries_by_split.items()}
     if not any(splits.values()):
-        keys = ", ".join(
-            f"{key}: {entry}" for key, entries in _split_entries(values, reader).items() for entry in entries
-        )
-        fix = f"the folders and lists are looked for below {base} ({keys or 'it names no split'})"
+        keys = ", ".join(f"{split}: {entry}" for split, entries in entries_by_split.items() for entry in entries)
+        fix = f"its folders and lists are looked for below {base} ({keys or 'it names no split'})"
         raise EdgedetError("none of its splits holds an image", where=yaml_path, fix=fix)
     reader.report_orphans(splits)
     return Dataset(path, "yolo", class_names, in_usual_order(splits), tuple(reader.faults.found))
