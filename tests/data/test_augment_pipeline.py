@@ -85,22 +85,27 @@ class TestOneImage:
 class TestMosaic:
     MOSAIC = STILL.model_copy(update={"mosaic": 1.0})
 
-    @given(st.integers(0, 10_000), SHAPES, st.sampled_from([0, 0.2, 0.5]), st.sampled_from([0, 0.2, 0.7]))
-    @settings(max_examples=120)
+    @given(st.integers(0, 10_000), SHAPES, st.floats(0, 0.5), st.floats(0, 0.7))
+    @settings(max_examples=50)
     def test_boxes_of_every_tile_enclose_its_rectangle(
         self, seed: int, shapes: list[tuple[int, int]], scale: float, translate: float
     ) -> None:
+        self.check(seed, shapes, scale, translate)
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_the_same_where_the_edge_of_the_canvas_is_in_sight(self, seed: int) -> None:
+        self.check(seed, [(60, 60)] * 4, 0.5, 0.7)
+
+    def check(self, seed: int, shapes: list[tuple[int, int]], scale: float, translate: float) -> None:
         changes = {"scale": scale, "translate": translate, "flip_horizontal": 0.5, "flip_vertical": 0.5}
         config = self.MOSAIC.model_copy(update=changes)
-        samples = [
-            scene(*shape, level, label) for label, (shape, level) in enumerate(zip(shapes, COLOURS, strict=True))
-        ]
-        load, _ = loader(samples)
+        pairs = zip(shapes, COLOURS, strict=True)
+        load, _ = loader([scene(*shape, level, label) for label, (shape, level) in enumerate(pairs)])
         result = augment(load, 4, 0, 128, config, np.random.default_rng(seed))
         assert result.image.shape == (128, 128, 3)
         covered = np.zeros((128, 128), dtype=bool)
         for (x1, y1, x2, y2), label in zip(result.boxes, result.labels, strict=True):
-            inner = result.image[int(y1 + 0.999) + 6 : int(y2) - 6, int(x1 + 0.999) + 6 : int(x2) - 6]
+            inner = result.image[int(y1 + 0.999) + 6 : max(int(y2) - 6, 0), int(x1 + 0.999) + 6 : max(int(x2) - 6, 0)]
             assert (inner == COLOURS[label]).all()
             covered[max(int(y1) - 4, 0) : int(y2) + 5, max(int(x1) - 4, 0) : int(x2) + 5] = True
         for colour in COLOURS:

@@ -51,12 +51,11 @@ class TestQualityFocalLoss:
         assert x.grad is not None
         assert torch.equal(x.grad.sign(), (0.5 - quality).sign())
 
-    @pytest.mark.parametrize("beta", [1.0, 2.0, 2.5])
-    def test_gradients_are_those_of_finite_differences(self, beta: float) -> None:
+    def test_gradients_are_those_of_finite_differences(self) -> None:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(20, generator=generator, dtype=torch.float64, requires_grad=True)
         y = torch.rand(20, generator=generator, dtype=torch.float64)
-        assert torch.autograd.gradcheck(lambda x: quality_focal_loss(x, y, beta=beta), (x,))
+        assert torch.autograd.gradcheck(lambda x: quality_focal_loss(x, y), (x,))
 
     def test_extreme_logits_give_finite_losses_and_gradients(self) -> None:
         x = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4] * 3, requires_grad=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -90,6 +91,9 @@ class TestSize:
         sizes = [plan.size(step) for step in range(plan.total_steps)]
         assert set(sizes) == {256, 288, 320, 352, 384} | ({224, 416} & set(sizes))
         assert np.mean(sizes) == pytest.approx(320, abs=4)
+        assert np.mean([first == second for first, second in itertools.pairwise(sizes)]) < 0.3, (
+            "each step draws its own"
+        )
 
 
 class TestAugmentGenerator:
