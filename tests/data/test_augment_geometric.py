@@ -68,6 +68,7 @@ class TestAxisTransform:
         assert transform.boxes(one(1, 2, 5, 8)).dtype == np.float32
 
     @given(TRANSFORMS, TRANSFORMS, st.lists(rectangles(60), max_size=4))
+    @settings(max_examples=50)
     def test_after_is_one_after_the_other(
         self, first: AxisTransform, second: AxisTransform, rows: list[object]
     ) -> None:
@@ -91,6 +92,7 @@ class TestAxisTransform:
         assert_array_equal(canvas, image[::-1])
 
     @given(TRANSFORMS, st.tuples(*(st.integers(0, 40) for _ in range(4))))
+    @settings(max_examples=50)
     def test_only_the_region_is_drawn_as_it_would_be_on_the_whole_canvas(
         self, transform: AxisTransform, corners: tuple[int, int, int, int]
     ) -> None:
@@ -135,6 +137,7 @@ class TestVisible:
         assert keep.tolist() == [kept]
 
     @given(st.lists(st.tuples(*(st.floats(-300, 300, width=32) for _ in range(4))), max_size=6), st.data())
+    @settings(max_examples=50)
     def test_kept_boxes_are_within_the_window_and_of_some_size(self, rows: list[object], data: st.DataObject) -> None:
         boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
         x1, y1 = data.draw(st.floats(-50, 50, width=32)), data.draw(st.floats(-50, 50, width=32))
@@ -164,6 +167,7 @@ class TestVisible:
 
 class TestDrawTransform:
     @given(st.integers(0, 1000), st.integers(32, 640), st.floats(32, 1280))
+    @settings(max_examples=50)
     def test_without_augmentation_centre_goes_to_centre(self, seed: int, size: int, source: float) -> None:
         transform = draw_transform(size, source, STILL, np.random.default_rng(seed))
         assert (transform.scale_x, transform.scale_y) == (1, 1)
@@ -201,6 +205,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 
 @given(TRANSFORMS)
+@settings(max_examples=50)
 def test_there_and_back(transform: AxisTransform) -> None:
     back = AxisTransform(
         1 / transform.scale_x,

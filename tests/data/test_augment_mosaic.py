@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ def array(values: object) -> NDArray[np.float32]:
 
 
 @given(SIDES, st.integers(32, 640), SEEDS)
+@settings(max_examples=40)
 def test_four_quarters_tile_the_canvas(sides: list[tuple[float, float]], size: int, seed: int) -> None:
     quarters = [quarter for _, quarter in tile_placements(size, sides, np.random.default_rng(seed))]
     assert sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in quarters) == pytest.approx(4 * size * size)
@@ -27,6 +28,7 @@ def test_four_quarters_tile_the_canvas(sides: list[tuple[float, float]], size: i
 
 
 @given(SIDES, st.integers(32, 640), SEEDS)
+@settings(max_examples=40)
 def test_tiles_touch_the_meeting_point_with_their_corner(
     sides: list[tuple[float, float]], size: int, seed: int
 ) -> None:
@@ -43,6 +45,7 @@ def test_tiles_touch_the_meeting_point_with_their_corner(
 
 
 @given(SIDES, SEEDS)
+@settings(max_examples=40)
 def test_boxes_in_the_hidden_part_of_a_tile_vanish(sides: list[tuple[float, float]], seed: int) -> None:
     size = 100
     for (shift, quarter), (height, width) in zip(

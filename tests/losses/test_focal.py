@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -28,6 +28,7 @@ class TestQualityFocalLoss:
         assert quality_focal_loss(logit(score), torch.tensor(quality)).item() == pytest.approx(loss, abs=1e-6)
 
     @given(FINITE_LOGITS, st.floats(0, 1, width=32))
+    @settings(max_examples=50)
     def test_is_the_papers_equation(self, x: float, y: float) -> None:
         found = quality_focal_loss(torch.tensor(x), torch.tensor(y)).item()
         # -log sigmoid(x) and -log(1 - sigmoid(x)), without cancellation.
@@ -71,6 +72,7 @@ class TestDistributionFocalLoss:
         assert distribution_focal_loss(PEAKED, torch.tensor(3.3)).item() == pytest.approx(1.068158, abs=1e-6)
 
     @given(st.lists(FINITE_LOGITS, min_size=BINS, max_size=BINS), st.floats(0, BINS - 1.02))
+    @settings(max_examples=50)
     def test_is_the_papers_equation(self, logits: list[float], target: float) -> None:
         found = distribution_focal_loss(torch.tensor(logits), torch.tensor(target)).item()
         exact = torch.tensor(logits, dtype=torch.float64)

@@ -91,6 +91,7 @@ def test_is_the_share_of_drawn_pixels(first: list[Any], second: list[Any]) -> No
 
 
 @given(st.tuples(*(st.floats(-1e4, 1e4, width=32) for _ in range(8))))
+@settings(max_examples=50)
 def test_any_boxes_inverted_ones_too_stay_in_range(coordinates: tuple[float, ...]) -> None:
     a, b = tensor(coordinates[:4]), tensor(coordinates[4:])
     assert 0 <= iou(a, b).item() <= 1 + 1e-6

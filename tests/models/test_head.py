@@ -78,6 +78,7 @@ class TestDecoding:
         assert boxes[0, 0].tolist() == pytest.approx([4 - 28, 4 - 28, 4 + 28, 4 + 28]), "3.5 strides where all is equal"
 
     @given(st.lists(st.floats(0, 6.9), min_size=4, max_size=4))
+    @settings(max_examples=40)
     def test_the_distribution_that_the_loss_likes_best_decodes_to_the_target(self, distances: list[float]) -> None:
         target = torch.tensor(distances)
         bins = torch.arange(BINS)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -51,6 +51,7 @@ class TestLearningRate:
         assert constant == pytest.approx([0.01] * 100)
 
     @given(st.integers(1, 30), st.integers(1, 30), st.floats(0, 10), st.floats(0, 1))
+    @settings(max_examples=50)
     def test_any_run_rises_once_then_falls_between_its_bounds(
         self, epochs: int, steps: int, warmup: float, final: float
     ) -> None:
