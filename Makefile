@@ -15,13 +15,13 @@ demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
 endif
 
 test-slow: $(VENV)/.for-development
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

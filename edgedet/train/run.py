@@ -20,7 +20,7 @@ from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import write_json
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.detector import Detector
+from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, Detector
 from edgedet.models.zoo import build_detector, require_input_size
 from edgedet.spec import Preprocess, Spec
 from edgedet.train.config import TrainConfig
@@ -73,6 +73,14 @@ def check_settings(config: TrainConfig) -> None:
     require_input_size(config.imgsz, config.imgsz)
     if config.batch % config.devices:
         raise EdgedetError(f"a batch of {config.batch} cannot be shared by {config.devices} devices", where="--batch")
+    smallest = round(config.imgsz * (1 - config.multi_scale) / INPUT_MULTIPLE) * INPUT_MULTIPLE
+    if config.batch == config.devices and smallest <= max(STRIDES):
+        fix = "use a larger --batch or --imgsz"
+        raise EdgedetError(
+            f"BatchNorm cannot learn from one image of {smallest} pixels a step: the coarsest map has one cell",
+            where="--batch",
+            fix=fix,
+        )
 
 
 def read_data(config: TrainConfig, reporter: Reporter) -> Data:

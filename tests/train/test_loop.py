@@ -127,6 +127,7 @@ def test_bad_boxes_are_left_out_with_one_line(settings: dict[str, Any], tiny_dat
         ({"val_split": "dev"}, "dev"),
         ({"data": "/nowhere"}, "nowhere"),
         ({"batch": 3, "devices": 2}, "cannot be shared"),
+        ({"batch": 1}, "BatchNorm cannot learn"),
         ({"weights": "/nowhere.pth"}, "nowhere.pth"),
     ],
 )
