@@ -23,7 +23,7 @@ from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
 from edgedet.train.reporter import Reporter
 
-IMAGES, CLASSES, SIZE = 300, 3, 192
+IMAGES, CLASSES, SIZE, BATCH = 300, 3, 192, 8
 DRAWN = 6
 
 
@@ -84,7 +84,15 @@ def run_demo(out: Path, *, model: str, epochs: int, seed: int, threads: tuple[in
     with step("train"):
         config = parse(
             TrainConfig,
-            {"data": str(data), "model": model, "imgsz": SIZE, "epochs": epochs, "seed": seed, "eval_every": 5},
+            {
+                "data": str(data),
+                "model": model,
+                "imgsz": SIZE,
+                "epochs": epochs,
+                "batch": BATCH,
+                "seed": seed,
+                "eval_every": 5,
+            },
         )
         train(config, run, overwrite=True, reporter=reporter)
     with step("export"):

@@ -54,6 +54,8 @@ class TrainConfig(Frozen):
         devices: number of devices (processes).
         accelerator: as Lightning Fabric names it.
         workers: loader processes; 0 loads in the main process.
+        threads: for computing on a CPU, in each process; None means all cores but one, which loads. The bits of a
+            result depend on it.
         cache_mib: memory for decoded images, over all workers.
         multi_scale: the input side is drawn for each step from `1 - multi_scale .. 1 + multi_scale` times `imgsz`.
         close_mosaic_epochs: the last epochs see no mosaics; at most a quarter of the run.
@@ -79,6 +81,7 @@ class TrainConfig(Frozen):
     devices: Count = 1
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
     workers: Annotated[int, Field(ge=0, le=256)] = 1
+    threads: Count | None = None
     cache_mib: Annotated[int, Field(ge=0)] = 1024
     multi_scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     close_mosaic_epochs: Annotated[int, Field(ge=0)] = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,8 @@ def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detect
         loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
     fabric.launch()
+    if fabric.device.type == "cpu":
+        torch.set_num_threads(config.threads or default_threads(config.devices))
     plan = BatchPlan(
         len(data.train),
         config.batch,
@@ -134,6 +137,11 @@ def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detect
         write_json(folder.versions, _versions())
     history = History(folder.metrics, 0)
     return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter)
+
+
+def default_threads(devices: int) -> int:
+    """Threads of each process: a core is left free, because threads that wait for one held by the loader collapse."""
+    return max(1, (len(os.sched_getaffinity(0)) - 1) // devices)
 
 
 def return_to_checkpoint(run: Run) -> None:
