@@ -1,6 +1,6 @@
 """ONNX Runtime's latency of every model at 320 pixels, batch 1, random weights, at 1 and 2 threads.
 
-    python benchmarks/latency.py [--rounds 5] [--iterations 50]
+    python benchmarks/latency.py [--rounds 5] [--iterations 50] [--models ...]
 
 Models and thread counts take turns; the figure is the median over rounds of each round's median.
 """
@@ -24,11 +24,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--classes", type=int, default=80)
+    parser.add_argument("--models", nargs="+", default=list_models())
     arguments = parser.parse_args()
     medians: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = {}
-        for name in list_models():
+        for name in arguments.models:
             files[name] = Path(folder) / f"{name}.onnx"
             export_model(name, files[name], classes=arguments.classes, size=(320, 320))
         for _ in range(arguments.rounds):
