@@ -13,7 +13,7 @@ from torch import Tensor
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, atomic_path
 from edgedet.models.detector import INPUT_MULTIPLE, Detector
-from edgedet.models.torch_file import load_plain
+from edgedet.models.torch_file import is_dense, load_plain
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Spec, spec_from_json
 
@@ -124,7 +124,7 @@ def _misfits(expected: Mapping[str, Tensor], weights: Mapping[Any, Any]) -> Iter
         found = weights.get(name)
         if found is None:
             yield f"{name} is missing"
-        elif not _is_dense(found) or found.is_floating_point() != tensor.is_floating_point():
+        elif not is_dense(found) or found.is_floating_point() != tensor.is_floating_point():
             yield f"{name} is not a tensor of {tensor.dtype}"
         elif found.shape != tensor.shape:
             yield f"{name} is {list(found.shape)}, not {list(tensor.shape)}"
@@ -133,16 +133,6 @@ def _misfits(expected: Mapping[str, Tensor], weights: Mapping[Any, Any]) -> Iter
     unknown = weights.keys() - expected.keys()
     if unknown:
         yield f"{len(unknown)} of its tensors belong elsewhere"
-
-
-def _is_dense(value: Any) -> bool:
-    """Whether the values are there: a stranger's tensor may also be sparse, quantized or on no device."""
-    return (
-        isinstance(value, Tensor)
-        and value.device.type == "cpu"
-        and value.layout is torch.strided
-        and not value.is_quantized
-    )
 
 
 def _spec(text: Any, detector: Detector, path: Path) -> Spec:

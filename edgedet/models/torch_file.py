@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes
@@ -42,6 +43,16 @@ def load_plain(path: Path, *, limit: int) -> Any:
     except Exception as error:
         # There is no end to what damaged bytes can raise from inside the unpickler: KeyError, struct.error, ...
         raise EdgedetError(_PROBLEM, where=path, fix=_FIX) from error
+
+
+def is_dense(value: Any) -> bool:
+    """Whether the values are there: a stranger's tensor may also be sparse, quantized or on no device."""
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and value.layout is torch.strided
+        and not value.is_quantized
+    )
 
 
 def _unpacked_size(data: bytes) -> int:

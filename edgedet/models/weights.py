@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from edgedet.errors import EdgedetError
@@ -18,7 +17,7 @@ from edgedet.models.backbones.mobilenetv2 import MobileNetV2
 from edgedet.models.backbones.shufflenetv2 import ShuffleNetV2
 from edgedet.models.backbones.squeezenet import SqueezeNet
 from edgedet.models.download import fetch
-from edgedet.models.torch_file import load_plain
+from edgedet.models.torch_file import is_dense, load_plain
 
 LIMIT = 256 * MEBIBYTE
 BASE_URL = "https://download.pytorch.org/models/"
@@ -101,9 +100,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _is_entry(item: tuple[Any, Any]) -> bool:
     key, value = item
-    if not isinstance(key, str) or not isinstance(value, Tensor):
-        return False
-    return value.device.type == "cpu" and value.layout is torch.strided and not value.is_quantized
+    return isinstance(key, str) and is_dense(value)
 
 
 def _without_classifier(backbone: Backbone, weights: dict[str, Tensor]) -> dict[str, Tensor]:
