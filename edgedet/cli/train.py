@@ -69,7 +69,8 @@ def command(
             raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
         settings = parse(TrainConfig, values, where=config)
         result = loop.train(settings, out, init=init, overwrite=overwrite, reporter=reporter)
-    output.emit(result.to_dict(), json_, _render)
+    if result.is_global_zero:
+        output.emit(result.to_dict(), json_, _render)
 
 
 def _render(result: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +51,18 @@ class GFLLoss:
         return self.quality + self.giou + self.distribution
 
 
-def gfl_loss(logits: Tensor, points: Tensor, strides: Tensor, targets: Sequence[Targets]) -> GFLLoss:
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+def gfl_loss(
+    logits: Tensor,
+    points: Tensor,
+    strides: Tensor,
+    targets: Sequence[Targets],
+    *,
+    mean: Callable[[Tensor], Tensor] = _same,
+) -> GFLLoss:
     """The loss of a batch.
 
     Args:
@@ -59,6 +70,8 @@ def gfl_loss(logits: Tensor, points: Tensor, strides: Tensor, targets: Sequence[
         points: `[N, 2]`, see `anchor_points`.
         strides: `[N]`, see `anchor_points`.
         targets: B images' objects; one without objects is background.
+        mean: of a tensor over the processes that share the batch; called once, in every process. The mean of the
+            processes' losses is then the loss of the whole batch, however unevenly its objects are spread.
     """
     # Half precision has too few digits for boxes in pixels and for the logarithms below.
     logits = logits.float()
@@ -76,18 +89,17 @@ def gfl_loss(logits: Tensor, points: Tensor, strides: Tensor, targets: Sequence[
         positive_points.append(match.points)
         positive_boxes.append(target.boxes[match.objects])
 
-    positives = sum(len(part) for part in positive_points)
-    quality_loss = quality_focal_loss(class_logits, quality).sum() / max(positives, 1)
-    if positives == 0:
-        nothing = box_logits.sum() * 0
-        return GFLLoss(QUALITY_WEIGHT * quality_loss, nothing, nothing)
-    image_index, point_index = torch.cat(positive_images), torch.cat(positive_points)
+    nobody = torch.zeros(0, dtype=torch.int64, device=logits.device)
+    image_index, point_index = torch.cat([nobody, *positive_images]), torch.cat([nobody, *positive_points])
+    weights = class_logits[image_index, point_index].detach().sigmoid().amax(dim=-1)
+    positives, total_weight = mean(torch.stack([weights.new_tensor(len(weights)), weights.sum()])).unbind()
+    quality_loss = quality_focal_loss(class_logits, quality).sum() / positives.clamp(min=1)
     giou_loss, distribution_loss = _box_losses(
         box_logits[image_index, point_index],
         points[point_index],
         strides[point_index],
-        torch.cat(positive_boxes),
-        class_logits[image_index, point_index].detach().sigmoid().amax(dim=-1),
+        torch.cat([points.new_zeros(0, 4), *positive_boxes]),
+        weights / total_weight.clamp(min=1e-6),
     )
     return GFLLoss(QUALITY_WEIGHT * quality_loss, GIOU_WEIGHT * giou_loss, DISTRIBUTION_WEIGHT * distribution_loss)
 
@@ -98,8 +110,4 @@ def _box_losses(
     predicted = boxes_from_distances(points, expected_distances(box_logits) * strides[:, None])
     sides = torch.cat([points - gt_boxes[:, :2], gt_boxes[:, 2:] - points], dim=-1) / strides[:, None]
     distribution = distribution_focal_loss(box_logits.reshape(-1, 4, BINS), sides).mean(dim=-1)
-    normaliser = weights.sum().clamp(min=1e-6)
-    return (
-        ((1 - giou(predicted, gt_boxes)) * weights).sum() / normaliser,
-        (distribution * weights).sum() / normaliser,
-    )
+    return ((1 - giou(predicted, gt_boxes)) * weights).sum(), (distribution * weights).sum()

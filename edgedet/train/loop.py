@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,13 @@ class TrainResult:
         folder: the run's folder.
         best_map: highest mAP on the validation split, as a fraction.
         records: the lines of `metrics.jsonl`.
+        is_global_zero: whether this is the first of the run's processes: the one to tell people about it.
     """
 
     folder: Path
     best_map: float
     records: list[dict[str, Any]]
+    is_global_zero: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, with the last epoch's record only."""
@@ -111,7 +114,8 @@ def _finish(run: Run) -> TrainResult:
         run.reporter.finish()
     if run.fabric.is_global_zero:
         draw_run(run.folder.root, run.history.records, load_detector(run.folder.best), run.data.val)
-    return TrainResult(run.folder.root, run.progress.best_map, run.history.records)
+    best_map, records = run.fabric.broadcast((run.progress.best_map, run.history.records))
+    return TrainResult(run.folder.root, best_map, records, run.fabric.is_global_zero)
 
 
 def _run_steps(run: Run, stop: StopRequest) -> None:
@@ -123,12 +127,13 @@ def _run_steps(run: Run, stop: StopRequest) -> None:
         run.progress.seconds += time.perf_counter() - started
         epoch = (run.progress.step - 1) // run.plan.steps_per_epoch
         run.reporter.step(epoch, loss)
+        stopping = _any_process(run, stop.wanted)
         if run.progress.step % run.plan.steps_per_epoch == 0:
             _end_epoch(run, epoch)
             _save_last(run)
-        elif stop.wanted or _checkpoint_is_due(run):
+        elif stopping or _checkpoint_is_due(run):
             _save_last(run)
-        if stop.wanted:
+        if stopping:
             raise KeyboardInterrupt
         started = time.perf_counter()
 
@@ -155,7 +160,13 @@ def _step(run: Run, batch: Batch) -> float:
     set_learning_rate(run.optimizer, rate)
     images, targets = to_device(batch, run.spec.preprocess, run.fabric.device)
     points, strides = anchor_points(images.shape[2], images.shape[3], run.detector.strides)
-    loss = gfl_loss(run.model(images), points.to(images.device), strides.to(images.device), targets)
+    loss = gfl_loss(
+        run.model(images),
+        points.to(images.device),
+        strides.to(images.device),
+        targets,
+        mean=partial(run.fabric.all_reduce, reduce_op="mean"),
+    )
     _require_finite(loss.total, "loss", run, batch)
     run.optimizer.zero_grad()
     run.fabric.backward(loss.total)
@@ -243,6 +254,14 @@ def _evaluate(run: Run) -> dict[str, Any]:
     run.fabric.barrier()
     run.model.train()
     return result
+
+
+def _any_process(run: Run, wanted: bool) -> bool:
+    """Processes must stop at the same step: one that goes on alone waits for the others forever."""
+    if run.fabric.world_size == 1:
+        return wanted
+    answers = run.fabric.all_reduce(torch.tensor(float(wanted), device=run.fabric.device), reduce_op="sum")
+    return bool(answers > 0)
 
 
 def _checkpoint_is_due(run: Run) -> bool:

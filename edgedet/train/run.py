@@ -31,7 +31,7 @@ from edgedet.train.history import History
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
-from edgedet.train.reporter import Reporter
+from edgedet.train.reporter import Reporter, SilentReporter
 from edgedet.train.state import Progress, data_fingerprint, restore
 
 
@@ -111,6 +111,8 @@ def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detect
         loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
     fabric.launch()
+    if not fabric.is_global_zero:
+        reporter = SilentReporter()
     if fabric.device.type == "cpu":
         torch.set_num_threads(config.threads or default_threads(config.devices))
     plan = BatchPlan(

@@ -226,3 +226,26 @@ def test_the_total_is_the_sum_of_the_parts_and_images_count_by_their_positives()
     assert loss.total.item() == pytest.approx(sum(parts(loss)))
     twice: Any = pytest.approx(parts(loss), rel=1e-5)
     assert parts(gfl_loss(doubled, POINTS, STRIDES, [TWO, TWO])) == twice
+
+
+@pytest.mark.parametrize("shares", [(slice(0, 1), slice(1, 4)), (slice(0, 3), slice(3, 4))])
+def test_processes_that_share_a_batch_get_the_loss_and_gradient_of_the_whole_on_average(
+    shares: tuple[slice, slice],
+) -> None:
+    logits, targets = logits_of(4, 2), [NOTHING, TWO, TWO, targets_of((8, 8, 24, 24))]
+    whole = gfl_loss(logits, POINTS, STRIDES, targets)
+    told: list[Tensor] = []
+
+    def tell(value: Tensor) -> Tensor:
+        told.append(value)
+        return value
+
+    for share in shares:
+        gfl_loss(logits[share], POINTS, STRIDES, targets[share], mean=tell)
+    assert len(told) == len(shares), "as many collective calls as processes, or they wait for each other forever"
+    mean = torch.stack(told).mean(dim=0)
+    losses = [gfl_loss(logits[share], POINTS, STRIDES, targets[share], mean=lambda _: mean) for share in shares]
+    average = [sum(values) / len(shares) for values in zip(*map(parts, losses), strict=True)]
+    assert average == pytest.approx(parts(whole), rel=1e-5)
+    gradient = gradient_of(logits, torch.stack([loss.total for loss in losses]).mean())
+    torch.testing.assert_close(gradient, gradient_of(logits, whole.total), rtol=1e-4, atol=1e-7)
