@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from edgedet.errors import unknown_value
 from edgedet.models.backbones.base import Backbone
 from edgedet.models.blocks import ConvNormAct
-from edgedet.models.initialization import he_normal_
 
 WIDTHS = (0.35, 0.5, 0.75, 1.0)
 
@@ -50,7 +49,6 @@ class MobileNetV2(Backbone):
         self.name = f"mobilenetv2_{width}"
         self.channels = tuple(_divisible_by_8(channels * width) for channels in (32, 96, 320))
         self.features = nn.Sequential(*layers)
-        he_normal_(self, mode="fan_out")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = []

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from edgedet.errors import unknown_value
 from edgedet.models.activations import make_activation
 from edgedet.models.backbones.base import Backbone
-from edgedet.models.initialization import he_normal_
 
 # Table 5 of the paper: channels of stages 2, 3 and 4.
 WIDTHS = {"0.5x": (48, 96, 192), "1.0x": (116, 232, 464), "1.5x": (176, 352, 704)}
@@ -36,7 +35,6 @@ class ShuffleNetV2(Backbone):
         self.stage2 = _stage(_STEM_CHANNELS, self.channels[0], _BLOCKS[0], activation)
         self.stage3 = _stage(self.channels[0], self.channels[1], _BLOCKS[1], activation)
         self.stage4 = _stage(self.channels[1], self.channels[2], _BLOCKS[2], activation)
-        he_normal_(self, mode="fan_out")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         stage2 = self.stage2(self.maxpool(self.conv1(images)))

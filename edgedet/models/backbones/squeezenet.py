@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from edgedet.models.activations import make_activation
 from edgedet.models.backbones.base import Backbone
 from edgedet.models.blocks import SeparableConv
-from edgedet.models.initialization import he_normal_
 
 _TAPS = (7, 12)
 
@@ -44,9 +43,7 @@ class SqueezeNet(Backbone):
             Fire(512, 64, 256, activation),
         )
         self.extra = SeparableConv(512, 256, activation, stride=2)
-        # Nothing normalises the signal in here, so the weights have to keep its size over 17 layers.
-        he_normal_(self.features, mode="fan_in")
-        he_normal_(self.extra, mode="fan_out")
+        _keep_signal_(self.features)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = []
@@ -72,6 +69,19 @@ class Fire(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.squeeze_activation(self.squeeze(x))
         return self.expand_activation(torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=1))
+
+
+def _keep_signal_(layers: nn.Module) -> None:
+    """Draws the weights from N(0, 2 / fan in) (He et al., 2015): nothing else keeps the signal's size over 17 layers.
+
+    Convolutions below a BatchNorm, in the other backbones, keep PyTorch's own smaller weights: their scale changes
+    nothing but how far one step of the optimizer turns them, and from larger ones training hardly starts.
+    """
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d):
+            assert layer.bias is not None
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def _pool() -> nn.MaxPool2d:
