@@ -165,7 +165,7 @@ def _step(run: Run, batch: Batch) -> float:
         points.to(images.device),
         strides.to(images.device),
         targets,
-        mean=partial(run.fabric.all_reduce, reduce_op="mean"),
+        mean=partial(_mean_over_processes, run),
     )
     _require_finite(loss.total, "loss", run, batch)
     run.optimizer.zero_grad()
@@ -256,12 +256,17 @@ def _evaluate(run: Run) -> dict[str, Any]:
     return result
 
 
+def _mean_over_processes(run: Run, value: Tensor) -> Tensor:
+    mean = run.fabric.all_reduce(value, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return mean
+
+
 def _any_process(run: Run, wanted: bool) -> bool:
     """Processes must stop at the same step: one that goes on alone waits for the others forever."""
     if run.fabric.world_size == 1:
         return wanted
-    answers = run.fabric.all_reduce(torch.tensor(float(wanted), device=run.fabric.device), reduce_op="sum")
-    return bool(answers > 0)
+    return bool(_mean_over_processes(run, torch.tensor(float(wanted), device=run.fabric.device)) > 0)
 
 
 def _checkpoint_is_due(run: Run) -> bool:
