@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from torch import Tensor, nn
 
 
@@ -22,3 +24,13 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """`images` float32 `[B, 3, H, W]` -> one map `[B, channels[i], H / strides[i], W / strides[i]]` per stride."""
         raise NotImplementedError
+
+
+def outputs_at(taps: Container[int], layers: nn.Sequential, x: Tensor) -> tuple[Tensor, ...]:
+    """Runs `x` through all layers; gives what comes out of those whose index is in `taps`."""
+    outputs = []
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index in taps:
+            outputs.append(x)
+    return tuple(outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgedet.errors import unknown_value
-from edgedet.models.backbones.base import Backbone
+from edgedet.models.backbones.base import Backbone, outputs_at
 from edgedet.models.blocks import ConvNormAct
 
 WIDTHS = (0.35, 0.5, 0.75, 1.0)
@@ -51,13 +51,7 @@ class MobileNetV2(Backbone):
         self.features = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        maps = []
-        x = images
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in _TAPS:
-                maps.append(x)
-        return tuple(maps)
+        return outputs_at(_TAPS, self.features, images)
 
 
 class InvertedResidual(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedet.models.activations import make_activation
-from edgedet.models.backbones.base import Backbone
+from edgedet.models.backbones.base import Backbone, outputs_at
 from edgedet.models.blocks import SeparableConv
 
 _TAPS = (7, 12)
@@ -46,13 +46,8 @@ class SqueezeNet(Backbone):
         _keep_signal_(self.features)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        maps = []
-        x = images
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in _TAPS:
-                maps.append(x)
-        return (*maps, self.extra(x))
+        maps = outputs_at(_TAPS, self.features, images)
+        return (*maps, self.extra(maps[-1]))
 
 
 class Fire(nn.Module):
