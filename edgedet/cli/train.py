@@ -16,7 +16,7 @@ def command(
     model: Annotated[str | None, typer.Option(help="A name of `edgedet models`. [default: shufflenetv2_1.0x]")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 32. [default: 320]")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: 100]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 16]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 8]")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     weights: Annotated[
         str | None, typer.Option(help="Backbone weights: `imagenet` or a torchvision state dict. [default: random]")

@@ -23,7 +23,7 @@ from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
 from edgedet.train.reporter import Reporter
 
-IMAGES, CLASSES, SIZE, BATCH = 300, 3, 192, 8
+IMAGES, CLASSES, SIZE = 300, 3, 192
 DRAWN = 6
 
 
@@ -89,7 +89,6 @@ def run_demo(out: Path, *, model: str, epochs: int, seed: int, threads: tuple[in
                 "model": model,
                 "imgsz": SIZE,
                 "epochs": epochs,
-                "batch": BATCH,
                 "seed": seed,
                 "eval_every": 5,
             },

@@ -19,7 +19,7 @@ class OptimizerConfig(Frozen):
 
     Attributes:
         name: `adamw`, or `sgd` with Nesterov momentum.
-        lr: peak learning rate, for `batch` images a step.
+        lr: peak learning rate; the default was chosen for batches of 8.
         final_lr: learning rate at the end, as a share of the peak.
         warmup_epochs: length of the warm-up, at most a quarter of the run.
         weight_decay: of convolution weights; biases and BatchNorm are not decayed.
@@ -28,7 +28,7 @@ class OptimizerConfig(Frozen):
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: Positive = 2e-3
+    lr: Positive = 3e-3
     final_lr: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
     warmup_epochs: NotNegative = 3.0
     weight_decay: NotNegative = 0.05
@@ -75,7 +75,7 @@ class TrainConfig(Frozen):
     weights: str | None = None
     imgsz: Count = 320
     epochs: Count = 100
-    batch: Count = 16
+    batch: Count = 8
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: Count = 1
@@ -84,7 +84,7 @@ class TrainConfig(Frozen):
     threads: Count | None = None
     cache_mib: Annotated[int, Field(ge=0)] = 1024
     multi_scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    close_mosaic_epochs: Annotated[int, Field(ge=0)] = 10
+    close_mosaic_epochs: Annotated[int, Field(ge=0)] = 25
     ema: bool = True
     eval_every: Count | None = None
     checkpoint_every: Count | None = None
