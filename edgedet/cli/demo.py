@@ -13,7 +13,7 @@ from edgedet.cli import output
 def command(
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A name of `edgedet models`.")] = "shufflenetv2_0.5x",
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the images and the training.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

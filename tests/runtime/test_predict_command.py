@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import resource
 import signal
@@ -193,6 +194,8 @@ class TestVideo:
         command = [sys.executable, "-c", PROGRAM, "predict", str(model), str(clip), "--out", str(tmp_path / "out")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
+            # A pipe this small holds the process up, however fast it is, until the rest is read.
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
             for _ in range(5):
                 assert process.stdout.readline()
             process.send_signal(signal.SIGINT)
