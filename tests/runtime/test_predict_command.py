@@ -192,7 +192,13 @@ class TestVideo:
     def test_interrupted_it_ends_with_a_playable_video(self, model: Path, tmp_path: Path) -> None:
         clip = write_clip(tmp_path / "long.avi", 1500)
         command = [sys.executable, "-c", PROGRAM, "predict", str(model), str(clip), "--out", str(tmp_path / "out")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+        def as_if_started_by_a_person() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores it
+
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_if_started_by_a_person
+        ) as process:
             assert process.stdout is not None
             # A pipe this small holds the process up, however fast it is, until the rest is read.
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
