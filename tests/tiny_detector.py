@@ -23,7 +23,7 @@ class TinyDetector(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         outputs = self.num_classes + 4 * BINS
-        self.stem = nn.Sequential(
+        self.backbone = nn.Sequential(
             nn.Conv2d(3, 8, 8, 8, bias=False), nn.BatchNorm2d(8), make_activation(activation), nn.Dropout(0.5)
         )
         self.down = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU6())
@@ -34,7 +34,7 @@ class TinyDetector(nn.Module):
                 nn.init.uniform_(layer.running_var, 0.5, 2.0)
 
     def forward(self, images: Tensor) -> Tensor:
-        fine = self.stem(images)
+        fine = self.backbone(images)
         batch, channels, height, width = fine.shape
         fine = fine.reshape(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(fine.shape)
         coarse = self.down(fine)

@@ -18,13 +18,14 @@ from onnx import ModelProto
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
-from edgedet.graph.fold import fold_batch_norm
 from edgedet.graph.metadata import with_metadata
 from edgedet.graph.naming import readable_names, without_traces
 from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
 from edgedet.graph.source import find_model
 from edgedet.graph.verify import Agreement, Images, compare, require_agreement, verification_images
 from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.models.folding.batch_norm import fold_batch_norm
+from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
 from edgedet.models.threads import one_thread
 from edgedet.models.zoo import require_input_size
 from edgedet.runtime import detector as runtime
@@ -134,8 +135,7 @@ def export_onnx(
         CheckFailedError: a check does not hold, or ONNX Runtime does not agree.
     """
     _require_output(path)
-    decoded = _decoded(detector, spec)
-    model = master_graph(decoded, spec, batch=batch, dynamic_batch=dynamic_batch)
+    model = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(model, spec, batch=fixed_batch)
     data = model.SerializeToString(deterministic=True)
@@ -143,26 +143,27 @@ def export_onnx(
         temporary.write_bytes(data)
         backend, written_spec = onnxruntime_backend.load(temporary)
         exported = runtime.Detector(backend, written_spec)
-        reference = runtime.Detector(TorchBackend(decoded), spec)
+        reference = runtime.Detector(TorchBackend(_decoded(detector, spec)), spec)
         agreement = compare(reference, exported, images or verification_images(None))
         require_agreement(agreement, where=path)
     return Export(path, len(data), spec, fixed_batch, len(model.graph.node), checks, agreement)
 
 
-def master_graph(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    """The master ONNX graph of a decoded detector in eval mode: traced by `torch.export`, then tidied."""
-    model = _traced(decoded, spec, batch=batch, dynamic_batch=dynamic_batch)
+def master_graph(detector: Detector, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
+    """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied."""
+    folded = fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
+    model = _traced(folded, spec, batch=batch, dynamic_batch=dynamic_batch)
     model = readable_names(to_opset_17(model))
     model = with_metadata(without_traces(model), spec, batch=1 if dynamic_batch else batch)
     return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 
-def _traced(decoded: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
+def _traced(network: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
     size = spec.preprocess
     example = torch.zeros(DYNAMIC_EXAMPLE_BATCH if dynamic_batch else batch, 3, size.height, size.width)
     with _quiet(), one_thread(), torch.no_grad():
         program = torch.onnx.export(
-            fold_batch_norm(decoded),
+            network,
             (example,),
             input_names=["images"],
             output_names=["boxes", "scores"],

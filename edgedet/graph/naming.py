@@ -22,7 +22,8 @@ def readable_names(model: ModelProto) -> ModelProto:
     """A copy of an exported model, named by the network's modules. Inputs and outputs keep their names.
 
     A node is called `backbone.stage2.0/Concat` (`..._1` for the second), its output `backbone.stage2.0/Concat_output`,
-    a weight `backbone.conv1.0.weight` as in the checkpoint, another constant `backbone.stage2.0/Reshape/shape`.
+    a weight `backbone.conv1.0.weight` as in the checkpoint (folding scales it and sorts channels), another
+    constant `backbone.stage2.0/Reshape/shape`.
     """
     result = ModelProto()
     result.CopyFrom(model)

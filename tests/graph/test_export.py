@@ -83,6 +83,8 @@ class TestAgreement:
         model = onnx.load(result.path)
         weights = {tensor.name for tensor in model.graph.initializer if tensor.name.endswith(".weight")}
         assert weights <= set(find_model(name)[0].state_dict())
+        in_backbone = {node.op_type for node in model.graph.node if node.name.startswith("backbone")}
+        assert not in_backbone & {"Reshape", "Transpose"}, "a channel shuffle is left"
         assert all(
             len(node.input) == 3 for node in model.graph.node if node.op_type == "Conv"
         )  # trained ones have biases
@@ -118,8 +120,8 @@ class TestFile:
         model = onnx.load(exported.path)
         names = [node.name for node in model.graph.node]
         assert len(set(names)) == len(names)
-        assert {"stem.0/Conv", "stem.2/Relu", "down.2/Clip", "decode/Sigmoid"} <= set(names)
-        assert {"stem.0.weight", "stem.0.bias"} <= {tensor.name for tensor in model.graph.initializer}
+        assert {"backbone.0/Conv", "backbone.2/Relu", "down.2/Clip", "decode/Sigmoid"} <= set(names)
+        assert {"backbone.0.weight", "backbone.0.bias"} <= {tensor.name for tensor in model.graph.initializer}
 
     def test_other_tools_can_read_the_metadata(self, exported: Export) -> None:
         metadata = read_metadata(onnx.load(exported.path))
