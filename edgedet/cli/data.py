@@ -79,9 +79,10 @@ def show(
     """Write a contact sheet: images with boxes and names."""
     from edgedet.data.check import faulty_samples
     from edgedet.data.find import read_dataset, split_of
-    from edgedet.data.sheet import contact_sheet, save_sheet, spread
+    from edgedet.data.sheet import contact_sheet, require_picture_name, save_sheet, spread
 
     dataset = read_dataset(data)
+    require_picture_name(out, [sample for samples in dataset.splits.values() for sample in samples])
     split = split or next(iter(dataset.splits))
     samples = faulty_samples(dataset, split, output.track) if faults else split_of(dataset, split)
     shown = spread(samples, count)

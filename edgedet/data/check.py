@@ -56,7 +56,7 @@ def check_dataset(dataset: Dataset, track: Track = no_progress) -> tuple[Fault, 
             fault
             for split, samples in splits.items()
             for sample in samples
-            for fault in _sample_faults(sample, states[sample.image], split, root)
+            for fault in _sample_faults(sample, states[sample.image], split, root, is_voc=dataset.format == "voc")
         ),
         *_copies(splits, states, root),
         *_untrained_classes(splits, dataset.class_names),
@@ -134,17 +134,18 @@ def _empty_splits(dataset: Dataset) -> Iterator[Fault]:
             yield Fault(kinds.EMPTY_SPLIT, str(dataset.root), f"the split {split!r} holds no image", split)
 
 
-def _sample_faults(sample: Sample, state: _ImageState, split: str, root: Path) -> Iterator[Fault]:
+def _sample_faults(sample: Sample, state: _ImageState, split: str, root: Path, *, is_voc: bool) -> Iterator[Fault]:
     if state.fault_kind:
         yield Fault(state.fault_kind, shown(sample.image, root), state.message, split)
     if state.size and sample.size and state.size != sample.size:
         yield Fault(kinds.SIZE_MISMATCH, shown(sample.image, root), _size_message(sample.size, state), split)
     size = state.size or sample.size
     first: dict[tuple[object, ...], str] = {}
+    counted = " (counted from 0; the file counts from 1)" if is_voc else ""
     for index, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)):
         where = sample.origins[index] if sample.origins else f"{shown(sample.image, root)}: box {index + 1}"
         if fault := _box_fault(box, size):
-            yield Fault(fault[0], where, fault[1], split)
+            yield Fault(fault[0], where, fault[1] + counted, split)
         key = (label, *(round(side, _DECIMALS) for side in box))
         if key in first:
             yield Fault(kinds.DUPLICATE_BOX, where, f"the same as {first[key]}", split)

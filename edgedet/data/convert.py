@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgedet.data.check import union_splits
-from edgedet.data.clean import trainable
+from edgedet.data.clean import reader_summary, trainable
+from edgedet.data.faults import BROKEN_ANNOTATION
+from edgedet.data.find import split_of
+from edgedet.data.reading import lies_below
 from edgedet.data.sample import Dataset, Sample
 from edgedet.data.writing import WRITERS, new_folder
 from edgedet.errors import EdgedetError, unknown_value
@@ -43,6 +46,9 @@ def convert(dataset: Dataset, format: str, out: Path, track: Track = no_progress
     """
     if format not in WRITERS:
         raise unknown_value("dataset format", format, WRITERS)
+    folders = {sample.image.parent for samples in dataset.splits.values() for sample in samples}
+    if any(lies_below(out.absolute(), folder.absolute()) for folder in folders):
+        raise EdgedetError("lies among the images that are converted", where=out, fix="choose another folder")
     with new_folder(out) as folder:
         splits, notes = _usable_splits(dataset, format, track)
         if not any(splits.values()):
@@ -65,8 +71,13 @@ def _usable_splits(dataset: Dataset, format: str, track: Track) -> tuple[dict[st
     unions = () if format == "voc" else union_splits(dataset)
     notes = [f"left out the split {split}: it is the union of others" for split in unions]
     splits = {}
+    unread = {fault.split for fault in dataset.faults if fault.kind == BROKEN_ANNOTATION} - dataset.splits.keys() - {""}
+    for split in unread:
+        split_of(dataset, split)
     for split, samples in dataset.splits.items():
         if split not in unions:
+            if not_understood := reader_summary(dataset, split):
+                notes.append(f"{split}: {not_understood}")
             splits[split], summary = trainable(samples, track=track)
             if summary:
                 notes.append(f"{split}: {summary}")

@@ -19,7 +19,7 @@ class SplitSummary:
         images: number of images.
         background: number of images without any box.
         boxes: number of boxes, ignored ones included.
-        ignored: number of boxes that are neither trained on nor counted in evaluation.
+        ignored: number of boxes that are no targets in training and not counted in evaluation.
         boxes_by_class: number of boxes of each class, in label order, ignored ones included.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgedet.data import coco, voc, yolo
+from edgedet.data import faults as kinds
 from edgedet.data.sample import Dataset, Sample
 from edgedet.errors import EdgedetError, nearest
 
@@ -50,6 +51,9 @@ def split_of(dataset: Dataset, name: str) -> tuple[Sample, ...]:
     """
     sizes = {split: len(samples) for split, samples in dataset.splits.items()}
     listed = ", ".join(f"{split} ({size})" for split, size in sizes.items() if size) or "none"
+    broken = next((f for f in dataset.faults if f.split == name and f.kind == kinds.BROKEN_ANNOTATION), None)
+    if not sizes.get(name) and broken is not None:
+        raise EdgedetError(broken.message, where=broken.where, fix="correct the file, or name another split")
     if name not in sizes:
         close = nearest(name, sizes)
         hint = "" if close is None else f"did you mean {close!r}? "

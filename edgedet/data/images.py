@@ -13,6 +13,7 @@ The rules, the same for training and for every runtime:
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from edgedet.data.image_header import ImageHeader, read_header
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MAX_BYTES = 256 * MEBIBYTE
@@ -42,6 +45,15 @@ def read_image(path: Path) -> Image:
         EdgedetError: missing, unknown format, truncated or broken, more than `MAX_BYTES` or `MAX_PIXELS`.
     """
     return decode_image(read_bytes(path, limit=MAX_BYTES), where=path)
+
+
+def try_read_image(path: Path) -> Image | None:
+    """`read_image`, or None and a warning in the log: one broken file does not end a long run."""
+    try:
+        return read_image(path)
+    except EdgedetError as error:
+        logger.warning("taken for an empty image: %s", error)
+        return None
 
 
 def decode_image(data: bytes, *, where: object = None) -> Image:

@@ -36,7 +36,7 @@ class Sample:
         image_id: the id in the annotation file (COCO), else the position in the split.
         boxes: `[n, 4]` float32, xyxy in pixels of the upright image.
         labels: `[n]` int64, index into the dataset's class names.
-        ignore: `[n]` bool, COCO's crowds and VOC's difficult objects: not trained on, not counted in evaluation.
+        ignore: `[n]` bool, COCO's crowds and VOC's difficult objects: no target in training, not counted in evaluation.
         origins: where each box was read: `labels/a.txt:3`.
         size: `(height, width)` where the annotations state it (COCO, VOC) or need it (YOLO: of the file), else None.
         areas: `[n]` float32, the areas by which COCO sorts objects into small, medium and large where the annotations

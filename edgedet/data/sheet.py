@@ -47,9 +47,16 @@ def spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
 
 
 def contact_sheet(
-    samples: Sequence[Sample], class_names: Sequence[str], *, title: str, track: Track = no_progress
+    samples: Sequence[Sample],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    without_boxes: str = "background",
+    track: Track = no_progress,
 ) -> Image:
     """A picture of up to `MAX_IMAGES` samples with their boxes; ignored objects are grey.
+
+    `without_boxes` is what an image without any is called.
 
     An image that cannot be read leaves a cell that says so.
 
@@ -58,12 +65,20 @@ def contact_sheet(
     """
     if not 1 <= len(samples) <= MAX_IMAGES:
         raise EdgedetError(f"a sheet shows 1 to {MAX_IMAGES} images, not {len(samples)}")
-    cells = [_cell(sample, class_names) for sample in track(samples, "drawing")]
+    cells = [_cell(sample, class_names, without_boxes) for sample in track(samples, "drawing")]
     columns = min(len(cells), max(1, math.ceil(math.sqrt(len(cells) * 1.2))))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     width = max(columns, 2) * (_CELL_WIDTH + _MARGIN) + _MARGIN
     header = _header(samples, class_names, title, width)
     return np.vstack([header, *(_row(row, width) for row in rows)])
+
+
+def require_picture_name(path: Path, samples: Sequence[Sample] = ()) -> None:
+    """Refuses a name that `save_sheet` cannot write to, or that is the image of a sample."""
+    if path.resolve() in {sample.image.resolve() for sample in samples}:
+        raise EdgedetError("would replace an image of the dataset", where=path, fix="choose another --out")
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise EdgedetError(f"cannot write pictures as {path.suffix or 'a file without suffix'!r}", fix="name it .png")
 
 
 def save_sheet(sheet: Image, path: Path) -> None:
@@ -72,8 +87,7 @@ def save_sheet(sheet: Image, path: Path) -> None:
     Raises:
         EdgedetError: the format is unknown or cannot hold the size, or the file cannot be written.
     """
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise EdgedetError(f"cannot write pictures as {path.suffix or 'a file without suffix'!r}", fix="name it .png")
+    require_picture_name(path)
     try:
         encoded, data = cv2.imencode(path.suffix, sheet)
     except cv2.error as error:
@@ -83,7 +97,7 @@ def save_sheet(sheet: Image, path: Path) -> None:
     write_bytes(path, data.tobytes())
 
 
-def _cell(sample: Sample, class_names: Sequence[str]) -> _Cell:
+def _cell(sample: Sample, class_names: Sequence[str], without_boxes: str) -> _Cell:
     name = sample.image.name
     try:
         image = read_image(sample.image)
@@ -96,7 +110,7 @@ def _cell(sample: Sample, class_names: Sequence[str]) -> _Cell:
     resized = np.asarray(cv2.resize(image, (resized_width, resized_height), interpolation=interpolation), np.uint8)
     zoom = np.array([resized_width / width, resized_height / height] * 2, np.float64)
     drawn = draw_boxes(resized, sample.boxes * zoom, sample.labels, class_names, muted=sample.ignore)
-    boxes = "background" if not len(sample.boxes) else f"{len(sample.boxes)} box{'es' * (len(sample.boxes) > 1)}"
+    boxes = f"{len(sample.boxes)} box{'es' * (len(sample.boxes) > 1)}" if len(sample.boxes) else without_boxes
     return _Cell(drawn, f"{name}  {width}x{height}  {boxes}")
 
 

@@ -186,6 +186,8 @@ def _read_annotation(path: Path, faults: Faults) -> _Annotation | None:
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise EdgedetError("holds a document type or entity declaration, which is not read")
         tree = ElementTree.fromstring(text)
+        if tree.tag != "annotation":
+            raise EdgedetError(f"its outermost element is {tree.tag!r:.80}, not 'annotation'")
     except EdgedetError as error:
         faults.add(kinds.BROKEN_ANNOTATION, path, error.what)
         return None

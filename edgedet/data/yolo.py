@@ -5,13 +5,14 @@ images, or a list of those. The labels of `.../images/x.jpg` are `.../labels/x.t
 counts), or beside the image where no folder is called `images`. A line of more numbers is a polygon: its extent is the
 box. An empty label file marks background; so does a missing one in training, but it is reported as a fault.
 
-`path` and the splits may lead anywhere, because the user chose the yaml. The names in a list of images may not leave
-`path` (or the folder of the list).
+Where the user gave the yaml itself, `path` and the splits may lead anywhere; where a folder was given, they may not
+leave it. The names in a list of images may not leave `path` (or the folder of the list).
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,14 @@ def read(path: Path) -> Dataset:
         raise EdgedetError("not a YOLO dataset", where=path, fix=f"looked for {LOOKED_FOR}")
     values = load_yaml(yaml_path)
     class_names = _class_names(values, yaml_path)
+    fence = path if path.is_dir() else None
     base = _base(values, yaml_path)
-    reader = _Reader(base, yaml_path.parent, class_names, Faults(base))
+    if fence is not None and not lies_below(base, fence):
+        raise _leads_out(f"path: {values['path']}", yaml_path)
+    reader = _Reader(base, yaml_path, fence, class_names, Faults(base))
+    for name, count in Counter(class_names).items():
+        if count > 1:
+            reader.faults.add(kinds.CLASS_CONFLICT, yaml_path, f"{count} classes are called {name!r:.80}")
     entries_by_split = _split_entries(values, reader)
     splits = {split: reader.split(split, entries) for split, entries in entries_by_split.items()}
     if not any(splits.values()):
@@ -79,6 +86,11 @@ def read(path: Path) -> Dataset:
         raise EdgedetError("none of its splits holds an image", where=yaml_path, fix=fix)
     reader.report_orphans(splits)
     return Dataset(path, "yolo", class_names, in_usual_order(splits), tuple(reader.faults.found))
+
+
+def _leads_out(entry: str, yaml_path: Path) -> EdgedetError:
+    fix = f"if that is where it should lead, give the yaml instead of its folder: {yaml_path}"
+    return EdgedetError(f"{entry!r:.200} leads out of the folder", where=yaml_path, fix=fix)
 
 
 def label_path(image: Path) -> Path:
@@ -128,24 +140,30 @@ def _base(values: Mapping[str, Any], yaml_path: Path) -> Path:
 
 def _split_entries(values: Mapping[str, Any], reader: _Reader) -> dict[str, list[str]]:
     """The folders and lists of each split. A key that is not usual is a split where its entries are there."""
-    splits = {}
+    splits: dict[str, list[str]] = {}
     for key, value in values.items():
         entries = [value] if isinstance(value, str) else value
-        if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
-            continue
         known = key in _SPLIT_KEYS
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
+            if known and value is not None:
+                message = f"{key} is {value!r:.80}, not a folder, a list of images, or a list of those"
+                reader.faults.add(kinds.EMPTY_SPLIT, reader.base, message, split=usual_split_name(str(key)))
+            continue
         if known or (key not in _NO_SPLIT_KEYS and all(reader.resolve(entry) is not None for entry in entries)):
-            splits[usual_split_name(str(key))] = entries
+            splits.setdefault(usual_split_name(str(key)), []).extend(entries)
     return splits
 
 
 class _Reader:
-    """Reads the splits of one yaml."""
+    """Reads the splits of one yaml; nothing outside of `fence`, where there is one."""
 
-    def __init__(self, base: Path, yaml_folder: Path, class_names: tuple[str, ...], faults: Faults) -> None:
+    def __init__(
+        self, base: Path, yaml_path: Path, fence: Path | None, class_names: tuple[str, ...], faults: Faults
+    ) -> None:
         self.base = base
         self.faults = faults
-        self._yaml_folder = yaml_folder
+        self._yaml_path = yaml_path
+        self._fence = fence
         self._class_names = class_names
         self._label_folders: set[Path] = set()
 
@@ -154,12 +172,15 @@ class _Reader:
 
         Some exporters write `../train/images` for what lies beside the yaml, so one `../` is tried without.
         """
-        for folder in (self.base, self._yaml_folder):
+        inside = (path for path in self._candidates(entry) if self._fence is None or lies_below(path, self._fence))
+        return next(inside, None)
+
+    def _candidates(self, entry: str) -> Iterator[Path]:
+        for folder in (self.base, self._yaml_path.parent):
             for name in (entry, entry.removeprefix("../")):
                 path = Path(os.path.normpath(folder / name))
                 if is_usable(path) and path.exists():
-                    return path
-        return None
+                    yield path
 
     def split(self, split: str, entries: list[str]) -> tuple[Sample, ...]:
         """The samples of the images in all `entries`."""
@@ -167,6 +188,8 @@ class _Reader:
         for entry in entries:
             path = self.resolve(entry)
             if path is None:
+                if any(self._candidates(entry)):
+                    raise _leads_out(f"{split}: {entry}", self._yaml_path)
                 message = f"{split}: {entry} is neither a folder nor a list of images"
                 self.faults.add(kinds.EMPTY_SPLIT, self.base, message, split=split)
                 continue

@@ -7,7 +7,7 @@ A results file is a JSON list of `{"image_id", "category_id", "bbox": [x, y, wid
 * `image_id` is the id in the annotation file for COCO data; for VOC and YOLO data the place of the image in the split,
   from 0. Where it is a string, it is the image's file name, with or without its ending.
 * `file_name`, where an entry has one, is used instead of `image_id`: the image's file name, with any part of its
-  folders.
+  folders. Where several images are called so, `image_id` says which.
 """
 
 from __future__ import annotations
@@ -125,6 +125,10 @@ class _ImageIndex:
             raise _EntryError(f"is a JSON {_kind(entry)}, not an object", _FORM)
         key = "file_name" if "file_name" in entry else "image_id"
         value = _required(entry, key)
+        if key == "file_name" and isinstance(value, str) and len(candidates := self._candidates(value)) > 1:
+            by_id = _position(self.by_id, entry.get("image_id"))
+            if by_id in candidates:
+                return by_id
         if isinstance(value, str):
             return self._named(key, value)
         if key == "image_id" and isinstance(value, int) and not isinstance(value, bool):
@@ -134,14 +138,24 @@ class _ImageIndex:
         raise _EntryError(f"{key} {_shown(value)} is no {'text' if key == 'file_name' else 'id'}", _FORM)
 
     def _named(self, key: str, value: str) -> int:
-        found = self.by_name.get(PurePosixPath(value).name, [])
-        if len(found) > 1:
-            found = [index for index in found if f"/{self.paths[index]}".endswith(f"/{value}")]
+        found = self._candidates(value)
         if len(found) == 1:
             return found[0]
         if found:
             raise _EntryError(f"{key} {_shown(value)} is of {len(found)} images", "name more of its folders")
         raise _EntryError(f"{key} {_shown(value)} is not in the data", "score it against the split it is of")
+
+    def _candidates(self, name: str) -> list[int]:
+        """The samples whose image may be meant by a file name."""
+        found = self.by_name.get(PurePosixPath(name).name, [])
+        if len(found) > 1:
+            found = [index for index in found if f"/{self.paths[index]}".endswith(f"/{name}")]
+        return found
+
+
+def _position(by_id: Mapping[int, int], image_id: Any) -> int:
+    """The position of the image of that id, or -1."""
+    return by_id.get(image_id, -1) if type(image_id) is int else -1
 
 
 _FORM = 'write {"image_id": ..., "category_id": ..., "bbox": [x, y, width, height], "score": ...}'

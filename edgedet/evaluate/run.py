@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.data.clean import reader_summary, require_known_classes
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.data.sample import Dataset, Sample
@@ -23,6 +25,8 @@ from edgedet.progress import Track, no_progress
 from edgedet.runtime.detector import Detector, Timings
 from edgedet.runtime.load import load_detector
 from edgedet.runtime.results import Detections
+
+logger = logging.getLogger(__name__)
 
 SCORE_THRESHOLD = 0.001
 """Low enough for the whole precision-recall curve: a threshold meant for use would cut its end off."""
@@ -59,17 +63,19 @@ def evaluate(
     class_names: Sequence[str],
     *,
     batch: int = 8,
+    read: Callable[[Path], NDArray[np.uint8]] = read_image,
     track: Track = no_progress,
 ) -> Evaluation:
     """COCO's metrics of a detector on labelled images.
 
-    Everything with a score of at least 0.001 is counted; the other settings of the detector's NMS stay.
+    Everything with a score above 0.001 is counted; the other settings of the detector's NMS stay.
 
     Args:
         detector: what is evaluated; its classes must be those of the data, in any order.
         samples: the labelled images.
         class_names: the data's classes, in label order.
         batch: images that are run together.
+        read: gives the image, uint8 `[h, w, 3]` BGR, of a file.
         track: watches the batches.
 
     Raises:
@@ -80,7 +86,7 @@ def evaluate(
     found: list[Detections] = []
     batch_timings: list[tuple[int, Timings]] = []
     for start in track(range(0, len(samples), batch), "evaluating"):
-        images = [read_image(sample.image) for sample in samples[start : start + batch]]
+        images = [read(sample.image) for sample in samples[start : start + batch]]
         found += detector.detect(images)
         batch_timings.append((len(images), detector.timings))
     detections = [Detections(one.xyxy, one.score, labels[one.class_id], tuple(class_names)) for one in found]
@@ -114,6 +120,8 @@ def evaluate_model(
         track: watches the batches.
     """
     _require_writable(plots, save_predictions)
+    if save_predictions is not None and save_predictions.resolve() in (model.resolve(), data.resolve()):
+        raise EdgedetError("would replace what is evaluated", where=save_predictions, fix="name another file")
     detector = load_detector(model, threads=threads, device=device)
     dataset = read_dataset(data)
     samples = _samples(dataset, split)
@@ -164,7 +172,11 @@ def class_order(model_names: Sequence[str], data_names: Sequence[str]) -> NDArra
 def _samples(dataset: Dataset, split: str | None) -> tuple[Sample, ...]:
     if split is None:
         split = next(iter(dataset.splits)) if len(dataset.splits) == 1 else DEFAULT_SPLIT
-    return split_of(dataset, split)
+    samples = split_of(dataset, split)
+    require_known_classes(dataset, split)
+    if summary := reader_summary(dataset, split):
+        logger.warning("%s: %s", split, summary)
+    return samples
 
 
 def _per_image(batch_timings: list[tuple[int, Timings]]) -> Timings | None:

@@ -119,6 +119,14 @@ class TestShow:
         assert result.exit_code == 2
         assert not (tmp_path / "v.png").exists()
 
+    def test_an_image_of_the_dataset_is_not_replaced(self, root: Path) -> None:
+        image = next((root / "JPEGImages").glob("*.jpg"))
+        before = image.read_bytes()
+        result = run("show", root, "--out", image)
+        assert result.exit_code == 2
+        assert "would replace an image" in result.stderr
+        assert image.read_bytes() == before
+
     @pytest.mark.parametrize(("option", "value"), [("--split", "tset"), ("--out", "sheet.pdf"), ("--count", 0)])
     def test_bad_options(self, root: Path, option: str, value: object) -> None:
         assert run("show", root, option, value).exit_code == 2

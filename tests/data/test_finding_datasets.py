@@ -83,6 +83,13 @@ class TestSplits:
             split_of(read_dataset(root), "vla")
         assert error.value.fix == "did you mean 'val'? splits with images: train (1), val (1)"
 
+    def test_a_split_whose_file_is_broken(self, tmp_path: Path) -> None:
+        write_coco(tmp_path / "root", "val", coco([(1, "a.jpg")], []))
+        write_text(tmp_path / "root/annotations/instances_train.json", '{"images": [')
+        with pytest.raises(EdgedetError, match="not valid JSON") as error:
+            split_of(read_dataset(tmp_path / "root"), "train")
+        assert "instances_train.json" in str(error.value.where)
+
     def test_an_empty_split(self, root: Path) -> None:
         with pytest.raises(EdgedetError, match="'test' is empty") as error:
             split_of(read_dataset(root), "test")

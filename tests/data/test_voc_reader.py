@@ -117,6 +117,11 @@ class TestFaults:
         assert fault.kind == kinds.BROKEN_ANNOTATION
         assert "entity" in fault.message
 
+    def test_xml_of_something_else(self, root: Path) -> None:
+        write_text(root / "Annotations/a.xml", "<svg/>")
+        (fault,) = voc.read(root).faults
+        assert fault.kind == kinds.BROKEN_ANNOTATION and "'svg'" in fault.message
+
     def test_a_deeply_nested_annotation_does_no_harm(self, root: Path) -> None:
         write_text(root / "Annotations/a.xml", "<a>" * 100_000 + "</a>" * 100_000)
         assert voc.read(root).splits["train"][0].boxes.shape == (0, 4)

@@ -159,6 +159,23 @@ class TestConversion:
         assert dict(conversion.images) == {"train": 1, "val": 1}
         assert "1 image that cannot be read" in conversion.notes[0]
 
+    def test_a_split_whose_annotations_cannot_be_read(self, root: Path, tmp_path: Path) -> None:
+        write_text(root / "annotations/instances_train.json", '{"images": [')
+        with pytest.raises(EdgedetError, match="not valid JSON") as error:
+            convert(read_dataset(root), "yolo", tmp_path / "out")
+        assert "instances_train.json" in str(error.value.where)
+        assert not (tmp_path / "out").exists()
+
+    def test_labels_that_are_not_understood_are_noted(self, tmp_path: Path) -> None:
+        write_yolo(tmp_path / "root", {"train": {"a": "0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n"}})
+        conversion = convert(read_dataset(tmp_path / "root"), "coco", tmp_path / "out")
+        assert conversion.boxes == 1
+        assert any("1 unknown-class" in note for note in conversion.notes)
+
+    def test_among_its_own_images(self, root: Path) -> None:
+        with pytest.raises(EdgedetError, match="among the images"):
+            convert(read_dataset(root), "voc", root / "images/train/new")
+
     def test_nothing_to_convert(self, tmp_path: Path) -> None:
         root = tmp_path / "root"
         write_text(root / "Annotations/a.xml", voc_xml())

@@ -79,6 +79,18 @@ class TestReading:
         write_text(root / "data.yaml", f"{line}train: images/train\nnames: [cat, dog]\n")
         assert len(yolo.read(root / "data.yaml").splits["train"]) == 2
 
+    @pytest.mark.parametrize(
+        "text", ["path: ../other\ntrain: images/train", "train: ../../other/images/train", "train: /"]
+    )
+    def test_from_a_folder_nothing_outside_is_read(self, root: Path, tmp_path: Path, text: str) -> None:
+        write_yolo(tmp_path / "other", {"train": {"secret": ""}})
+        path = write_text(root / "data.yaml", f"{text}\nval: images/val\nnames: [cat, dog]\n")
+        if text != "train: /":
+            yolo.read(path)
+        with pytest.raises(EdgedetError, match="leads out of the folder") as error:
+            yolo.read(root)
+        assert str(path) in str(error.value.fix)
+
     def test_a_yaml_elsewhere(self, root: Path, tmp_path: Path) -> None:
         path = write_text(tmp_path / "conf/blood.yaml", "path: ../yolo\ntrain: images/train\nnames: [cat, dog]\n")
         assert yolo.read(path).splits["train"][0].image == root / "images/train/a.jpg"
@@ -207,6 +219,19 @@ class TestFaults:
         write_text(root / "data.yaml", "train: images/train\nval: images/nowhere\nnames: [cat, dog]\n")
         (fault,) = yolo.read(root).faults
         assert (fault.kind, fault.split) == (kinds.EMPTY_SPLIT, "val")
+
+    def test_a_split_that_is_no_path(self, root: Path) -> None:
+        write_text(root / "data.yaml", "train: 5\nval: images/val\nnames: [cat, dog]\n")
+        (fault,) = [fault for fault in yolo.read(root).faults if fault.kind == kinds.EMPTY_SPLIT]
+        assert fault.split == "train" and "5" in fault.message
+
+    def test_classes_called_alike(self, root: Path) -> None:
+        write_text(root / "data.yaml", "train: images/train\nval: images/val\nnames: [cat, cat]\n")
+        assert kinds_of(yolo.read(root).faults) == [kinds.CLASS_CONFLICT]
+
+    def test_two_names_of_one_split(self, root: Path) -> None:
+        write_text(root / "data.yaml", "train: images/train\nval: images/val\nvalid: images/train\nnames: [cat, dog]\n")
+        assert [sample.image.stem for sample in yolo.read(root).splits["val"]] == ["c", "a", "b"]
 
     @settings(max_examples=100, deadline=None)
     @given(content=st.binary(max_size=60) | st.text("0123456789.- \nenaif", max_size=60).map(str.encode))

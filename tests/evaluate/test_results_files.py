@@ -39,6 +39,14 @@ def test_an_entry_becomes_a_detection(tmp_path: Path) -> None:
     assert len(second.score) == len(third.score) == 0
 
 
+def test_of_images_called_alike_the_id_says_which(tmp_path: Path) -> None:
+    found = [np.array([[1, 2, 3 + index, 4]], np.float32) for index in range(3)]
+    detections = [Predictions(boxes, np.array([0.5]), np.array([0])) for boxes in found]
+    write_results(tmp_path / "results.json", SAMPLES, detections, (1, 3))
+    again = read_results(tmp_path / "results.json", SAMPLES, (1, 3))
+    assert [one.xyxy.tolist() for one in again] == [boxes.tolist() for boxes in found]
+
+
 def test_an_empty_list_is_no_detections(tmp_path: Path) -> None:
     assert [len(one.score) for one in read(tmp_path, [])] == [0, 0, 0]
 
@@ -73,7 +81,7 @@ def test_an_image_is_found_by_id_and_by_name(tmp_path: Path, key: str, value: An
         ({**GOOD, "image_id": [7]}, "is no id"),
         ({**GOOD, "image_id": "c"}, "image_id 'c' is not in the data"),
         ({**GOOD, "file_name": "c.jpg"}, "file_name 'c.jpg' is not in the data"),
-        ({**GOOD, "file_name": "a.jpg"}, "of 2 images"),
+        ({**GOOD, "file_name": "a.jpg", "image_id": 99}, "of 2 images"),
         ({**GOOD, "file_name": 7}, "is no text"),
         ({**GOOD, "category_id": 2}, "category_id 2 is not in the data"),
         ({**GOOD, "category_id": 1.0}, "category_id 1.0"),

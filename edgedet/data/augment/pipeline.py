@@ -47,13 +47,16 @@ def augment(
         config: what to do and how much.
         rng: the source of every random choice.
     """
-    if rng.random() < config.mosaic:
-        partners = rng.integers(count, size=3)
-        tiles = [load(i) for i in (index, *partners.tolist())]
-        canvas, boxes, labels = _join(tiles, size, config, rng)
-    else:
-        canvas, boxes, labels = _place(load(index), size, config, rng)
+    tiles = [load(i) for i in sources(count, index, config, rng)]
+    canvas, boxes, labels = (_place if len(tiles) == 1 else _join)(tiles, size, config, rng)
     return LabelledImage(jitter_colour(canvas, config, rng), boxes, labels)
+
+
+def sources(count: int, index: int, config: AugmentConfig, rng: np.random.Generator) -> list[int]:
+    """The samples that `augment` makes an image of, by its first draws: `index`, and three more for a mosaic."""
+    if rng.random() < config.mosaic:
+        return [index, *rng.integers(count, size=3).tolist()]
+    return [index]
 
 
 def fit(height: int, width: int, size: float) -> float:
@@ -62,8 +65,9 @@ def fit(height: int, width: int, size: float) -> float:
 
 
 def _place(
-    sample: LabelledImage, size: int, config: AugmentConfig, rng: np.random.Generator
+    tiles: list[LabelledImage], size: int, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+    (sample,) = tiles
     height, width = sample.image.shape[:2]
     zoom = fit(height, width, size)
     centred = AxisTransform(zoom, zoom, (size - zoom * width) / 2, (size - zoom * height) / 2)
