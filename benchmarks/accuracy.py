@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py DATA --out runs/accuracy [--models ...] [-- OPTIONS OF edgedet train]
 
-A model whose run is already in the output folder is not trained again.
+A model whose finished run is already in the output folder is not trained again; an unfinished one goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for model in arguments.models:
         run = arguments.out / model
-        if not (run / "precision_recall.png").exists():
+        if (run / "last.pt").exists() and not (run / "predictions.png").exists():
+            edgedet("train", "--resume", run)
+        elif not (run / "last.pt").exists():
             edgedet("train", arguments.data, "--model", model, "--out", run, *arguments.options)
         export = edgedet("export", run / "best.pt", "--data", arguments.data)
         checkpoint = edgedet("eval", run / "best.pt", arguments.data, "--split", arguments.split)

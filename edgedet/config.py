@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgedet.errors import EdgedetError, nearest
+from edgedet.errors import EdgedetError, nearest, unknown_value
 from edgedet.files import MEBIBYTE, read_text, write_text
 
 
@@ -93,6 +94,10 @@ def _readable(kind: type[BaseModel], error: ValidationError, where: object) -> E
         close = nearest(str(first["loc"][-1]), options)
         fix = f"did you mean {close!r}?" if close else f"valid keys: {', '.join(options)}"
         return EdgedetError(f"unknown key {key!r}", where=where, fix=fix)
+    if first["type"] == "literal_error":
+        options = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        unknown = unknown_value("value", str(first["input"])[:80], options)
+        return EdgedetError(f"{key}: {unknown.what}", where=where, fix=unknown.fix)
     message = first["msg"].removeprefix("Value error, ")
     return EdgedetError(f"{key or 'value'}: {message} (got {first['input']!r:.80})", where=where)
 

@@ -17,7 +17,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-Side = Annotated[int, Field(ge=32, le=8192)]
+MAX_SIDE = 8192
+Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
 Stride = Annotated[int, Field(ge=1, le=1024)]
 
 

@@ -10,6 +10,8 @@ import typer
 from edgedet.cli import output
 from edgedet.errors import EdgedetError
 
+DEFAULT_OUT = Path("runs/train")
+
 
 def command(
     data: Annotated[str | None, typer.Argument(help="Dataset: COCO, Pascal VOC or YOLO.", show_default=False)] = None,
@@ -17,7 +19,7 @@ def command(
     imgsz: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 32. [default: 320]")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: 100]")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step. [default: 8]")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = DEFAULT_OUT,
     weights: Annotated[
         str | None, typer.Option(help="Backbone weights: `imagenet` or a torchvision state dict. [default: random]")
     ] = None,
@@ -38,6 +40,9 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a detector; leaves best.pt, last.pt, metrics.jsonl and pictures in the run's folder."""
+    if init is not None and weights is not None:
+        what = "--init brings a whole detector's weights, --weights those of its backbone"
+        raise EdgedetError(what, where="--init, --weights", fix="give one of them")
     options = {
         "data": data,
         "model": model,
@@ -52,8 +57,10 @@ def command(
         "tensorboard": tensorboard,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if resume is not None and (given or config or set_ or init):
+    if resume is not None and (given or config or set_ or init or overwrite or out != DEFAULT_OUT):
         raise EdgedetError("a resumed run keeps its settings", where="--resume", fix="leave the other settings out")
+
+    from functools import partial
 
     from edgedet.cli.training import TerminalReporter
     from edgedet.config import load_yaml, override, parse
@@ -62,13 +69,21 @@ def command(
 
     reporter = TerminalReporter()
     if resume is not None:
-        result = loop.resume(resume, reporter=reporter)
+        run = partial(loop.resume, resume)
+        folder = resume
     else:
         values = override({**(load_yaml(config) if config else {}), **given}, set_ or [])
         if "data" not in values:
             raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
         settings = parse(TrainConfig, values, where=config)
-        result = loop.train(settings, out, init=init, overwrite=overwrite, reporter=reporter)
+        run = partial(loop.train, settings, out, init=init, overwrite=overwrite)
+        folder = out
+    try:
+        result = run(reporter=reporter)
+    except KeyboardInterrupt:
+        if (folder / "last.pt").exists():
+            reporter.message(f"go on with: edgedet train --resume {folder}")
+        raise
     if result.is_global_zero:
         output.emit(result.to_dict(), json_, _render)
 

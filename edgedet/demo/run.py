@@ -60,7 +60,7 @@ def run_demo(out: Path, *, model: str, epochs: int, seed: int, threads: tuple[in
     """Does the main job in the folder `out`, which is made where it is missing.
 
     Args:
-        out: gets `data/`, `run/`, `model.onnx`, `predictions/` and `index.html`.
+        out: gets `data-SEED/`, `run/`, `model.onnx`, `predictions/` and `index.html`.
         model: a name of `edgedet models`.
         epochs: of the training.
         seed: of the images and the training.
@@ -77,7 +77,7 @@ def run_demo(out: Path, *, model: str, epochs: int, seed: int, threads: tuple[in
         yield
         seconds[name] = round(time.perf_counter() - started, 2)
 
-    data, run, onnx_file = out / "data", out / "run", out / "model.onnx"
+    data, run, onnx_file = out / f"data-{seed}", out / "run", out / "model.onnx"
     with step("generate images"):
         if not data.exists():
             synthesize(data, images=IMAGES, classes=CLASSES, size=SIZE, format="coco", seed=seed)

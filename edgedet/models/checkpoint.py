@@ -61,7 +61,7 @@ def save_checkpoint(path: Path, detector: Detector, spec: Spec, *, training: Any
         except RuntimeError as error:
             # PyTorch's zip writer reports a full disk as a RuntimeError without errno.
             raise EdgedetError(
-                f"cannot write the checkpoint ({str(error).splitlines()[0]})",
+                "cannot write the checkpoint",
                 where=path,
                 fix="free some space on that disk, or write elsewhere",
             ) from error

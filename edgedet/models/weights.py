@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from edgedet.errors import EdgedetError
+from edgedet.errors import EdgedetError, nearest
 from edgedet.files import MEBIBYTE, read_bytes, write_bytes
 from edgedet.models.backbones import mobilenetv2, shufflenetv2
 from edgedet.models.backbones.base import Backbone
@@ -62,6 +62,10 @@ def load_backbone_weights(backbone: Backbone, source: str | Path, *, cache: Path
     path = Path(source)
     if source == "imagenet":
         path = _imagenet_file(backbone.name, cache or Path.home() / ".cache" / "edgedet")
+    elif not path.exists():
+        hint = "did you mean 'imagenet'? " if nearest(str(source), ["imagenet"]) else ""
+        fix = f"{hint}give imagenet, or the path of a torchvision state dict"
+        raise EdgedetError("no such weights", where=path, fix=fix)
     weights = _state_dict(load_plain(path, limit=LIMIT), path)
     problems = list(_misfits(backbone, weights))
     if problems:

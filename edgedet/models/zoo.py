@@ -12,6 +12,7 @@ from edgedet.models.backbones.squeezenet import SqueezeNet
 from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, Detector
 from edgedet.models.heads.gfl import GFLHead
 from edgedet.models.necks.pan import PAN
+from edgedet.spec import MAX_SIDE
 
 NECK_CHANNELS = 96
 
@@ -58,8 +59,10 @@ def build_detector(name: str, num_classes: int, *, activation: str | None = None
 
 
 def require_input_size(height: int, width: int) -> None:
-    """Refuses an input size that the strides do not divide."""
+    """Refuses an input size that the strides do not divide, or that no specification can hold."""
     for side in (height, width):
+        if side > MAX_SIDE:
+            raise EdgedetError(f"image size {side} is above {MAX_SIDE}", where="--imgsz", fix=f"use {MAX_SIDE} or less")
         if side < INPUT_MULTIPLE or side % INPUT_MULTIPLE:
             lower = max(INPUT_MULTIPLE, side // INPUT_MULTIPLE * INPUT_MULTIPLE)
             fix = f"use {lower} or {lower + INPUT_MULTIPLE}"

@@ -73,7 +73,7 @@ class TrainConfig(Frozen):
     model: str = "shufflenetv2_1.0x"
     activation: str | None = None
     weights: str | None = None
-    imgsz: Count = 320
+    imgsz: int = 320
     epochs: Count = 100
     batch: Count = 8
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

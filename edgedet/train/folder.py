@@ -46,15 +46,42 @@ class RunFolder:
         """One line of JSON an epoch."""
         return self.root / "metrics.jsonl"
 
+    @property
+    def curves(self) -> Path:
+        """The loss and mAP of each epoch."""
+        return self.root / "curves.png"
+
+    @property
+    def precision_recall(self) -> Path:
+        """Precision over recall of the best checkpoint."""
+        return self.root / "precision_recall.png"
+
+    @property
+    def predictions(self) -> Path:
+        """Validation images with what the best checkpoint finds."""
+        return self.root / "predictions.png"
+
+    def abandon(self) -> None:
+        """Removes what was written before the first checkpoint."""
+        for path in (self.config, self.versions):
+            path.unlink(missing_ok=True)
+
+
+def require_free(root: Path, *, overwrite: bool) -> None:
+    """Refuses a folder that already holds a run, unless `overwrite`."""
+    folder = RunFolder(root)
+    if not overwrite and any(path.exists() for path in (folder.last, folder.best, folder.metrics)):
+        fix = f"continue it with --resume {root}, name another --out, or start over with --overwrite"
+        raise EdgedetError("the folder already holds a run", where=root, fix=fix)
+
 
 def start_folder(root: Path, config: TrainConfig, *, overwrite: bool) -> RunFolder:
     """A folder for a new run; refuses one that already holds a run unless `overwrite`."""
-    folder = RunFolder(root)
-    if folder.last.exists() and not overwrite:
-        fix = f"continue it with --resume {root}, name another --out, or start over with --overwrite"
-        raise EdgedetError("the folder already holds a run", where=root, fix=fix)
+    require_free(root, overwrite=overwrite)
     require_writable_folder(root)
-    for stale in (folder.last, folder.best, folder.metrics):
+    folder = RunFolder(root)
+    pictures = (folder.curves, folder.precision_recall, folder.predictions)
+    for stale in (folder.last, folder.best, folder.metrics, *pictures):
         stale.unlink(missing_ok=True)
     save_yaml(folder.config, config)
     return folder

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,15 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgedet.data.augment.config import AugmentConfig
-from edgedet.data.augment.pipeline import LabelledImage, augment, fit
-from edgedet.data.images import read_image
+from edgedet.data.augment.geometric import PAD_VALUE
+from edgedet.data.augment.pipeline import LabelledImage, augment, fit, sources
+from edgedet.data.images import try_read_image
 from edgedet.data.sample import Sample
-from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE
 from edgedet.losses.gfl import Targets
 from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
 
     Args:
         samples: with usable boxes (`edgedet.data.clean`).
-        augment: of the epochs before `mosaic_epochs`; later ones see no mosaics.
+        config: of the epochs before `mosaic_epochs`; later ones see no mosaics.
         mosaic_epochs: number of epochs with mosaics.
         seed: of the augmentation.
         max_size: largest side of the input; images are kept no larger.
@@ -80,9 +78,17 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
         return len(self._samples)
 
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, LabelledImage]:
-        config = self._config if key.epoch < self._mosaic_epochs else self._config_without_mosaic
-        rng = augment_generator(self._seed, key)
+        config, rng = self._augmentation(key)
         return key, augment(self._load, len(self._samples), key.sample, key.size, config, rng)
+
+    def images(self, key: SampleKey) -> list[Path]:
+        """The image files that the augmented image of a key is made of."""
+        indices = sources(len(self._samples), key.sample, *self._augmentation(key))
+        return [self._samples[index].image for index in indices]
+
+    def _augmentation(self, key: SampleKey) -> tuple[AugmentConfig, np.random.Generator]:
+        config = self._config if key.epoch < self._mosaic_epochs else self._config_without_mosaic
+        return config, augment_generator(self._seed, key)
 
     def _load(self, index: int) -> LabelledImage:
         if index in self._cache:
@@ -94,18 +100,22 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
         return loaded
 
 
+def read_image_or_grey(path: Path) -> NDArray[np.uint8]:
+    """The image in a file; where it cannot be read, a grey one and a warning."""
+    image = try_read_image(path)
+    return np.full((64, 64, 3), PAD_VALUE, dtype=np.uint8) if image is None else image
+
+
 def load_for_training(sample: Sample, max_size: int) -> LabelledImage:
     """A sample's image, no larger than `max_size` pixels a side, with the boxes that are to be learned.
 
     An image that cannot be read becomes a grey one without objects, and a warning: one broken file does not end
     a long run (`edgedet data check` finds it before).
     """
-    try:
-        image = read_image(sample.image)
-    except EdgedetError as error:
-        logger.warning("trained as background: %s", error)
+    image = try_read_image(sample.image)
+    if image is None:
         return LabelledImage(
-            np.full((max_size, max_size, 3), 114, dtype=np.uint8),
+            np.full((max_size, max_size, 3), PAD_VALUE, dtype=np.uint8),
             np.zeros((0, 4), dtype=np.float32),
             np.zeros(0, dtype=np.int64),
         )

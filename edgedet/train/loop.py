@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgedet.errors import CheckFailedError
+from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
 from edgedet.models.checkpoint import save_checkpoint
@@ -24,13 +24,23 @@ from edgedet.runtime.detector import Detector as RuntimeDetector
 from edgedet.runtime.load import load_detector
 from edgedet.spec import Preprocess
 from edgedet.train.config import TrainConfig
-from edgedet.train.folder import resume_folder, start_folder
+from edgedet.train.folder import RunFolder, require_free, resume_folder, start_folder
 from edgedet.train.interrupt import StopRequest, deferred_interrupt
-from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader
+from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
 from edgedet.train.reporter import Reporter, SilentReporter
-from edgedet.train.run import Run, build, check_settings, prepare, read_data, return_to_checkpoint, start_from
+from edgedet.train.run import (
+    Run,
+    build,
+    check_settings,
+    launch,
+    prepare,
+    read_data,
+    return_to_checkpoint,
+    specification,
+    start_from,
+)
 from edgedet.train.state import capture
 
 EVALUATIONS_A_RUN = 20
@@ -80,27 +90,38 @@ def train(
         CheckFailedError: the loss became infinite or not a number.
         KeyboardInterrupt: after a Ctrl-C, with the state saved.
     """
-    reporter = reporter or SilentReporter()
     check_settings(config)
+    require_free(out, overwrite=overwrite)
+    fabric, config = launch(config, out)
+    reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
+    specification(config, data.class_names)
     detector = build(config, data.class_names)
     if config.weights is not None:
         load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
     if init is not None:
         start_from(detector, init)
-    folder = start_folder(out, config, overwrite=overwrite)
-    run = prepare(config, folder, data, detector, reporter)
+    # Nothing that was there before is touched until everything that can be wrong was looked at.
+    if fabric.is_global_zero:
+        start_folder(out, config, overwrite=overwrite)
+    fabric.barrier()
+    run = prepare(config, fabric, RunFolder(out), data, detector, reporter)
     # From here on the run can be resumed, whatever its weights were started from; and a full disk shows now.
-    _save_last(run)
+    try:
+        _save_last(run)
+    except EdgedetError:
+        run.folder.abandon()
+        raise
     return _finish(run)
 
 
 def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     """Goes on with a run that was cut off, from its last checkpoint, to the same end as if it had not been."""
-    reporter = reporter or SilentReporter()
     folder, config = resume_folder(out)
+    fabric, config = launch(config, out)
+    reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
-    run = prepare(config, folder, data, build(config, data.class_names), reporter)
+    run = prepare(config, fabric, folder, data, build(config, data.class_names), reporter)
     return_to_checkpoint(run)
     return _finish(run)
 
@@ -113,7 +134,7 @@ def _finish(run: Run) -> TrainResult:
     finally:
         run.reporter.finish()
     if run.fabric.is_global_zero:
-        draw_run(run.folder.root, run.history.records, load_detector(run.folder.best), run.data.val)
+        draw_run(run.folder, run.history.records, load_detector(run.folder.best), run.data.val)
     best_map, records = run.fabric.broadcast((run.progress.best_map, run.history.records))
     return TrainResult(run.folder.root, best_map, records, run.fabric.is_global_zero)
 
@@ -139,10 +160,16 @@ def _run_steps(run: Run, stop: StopRequest) -> None:
 
 
 def _batches(run: Run) -> Iterable[Batch]:
+    pin_memory = run.fabric.device.type == "cuda"
+    workers = run.config.workers
+    return make_loader(_training_set(run), run.plan, run.progress.step, workers=workers, pin_memory=pin_memory)
+
+
+def _training_set(run: Run) -> TrainingSet:
     config = run.config
     mosaic_free = min(config.close_mosaic_epochs, int(MAX_MOSAIC_FREE_SHARE * config.epochs))
     largest = max(run.plan.size(step) for step in range(run.plan.total_steps)) if config.multi_scale else config.imgsz
-    dataset = TrainingSet(
+    return TrainingSet(
         run.data.train,
         config.augment,
         mosaic_epochs=config.epochs - mosaic_free,
@@ -150,8 +177,6 @@ def _batches(run: Run) -> Iterable[Batch]:
         max_size=largest,
         cache_bytes=cache_bytes_per_process(config.cache_mib, config.workers),
     )
-    pin_memory = run.fabric.device.type == "cuda"
-    return make_loader(dataset, run.plan, run.progress.step, workers=config.workers, pin_memory=pin_memory)
 
 
 def _step(run: Run, batch: Batch) -> float:
@@ -195,7 +220,8 @@ def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tup
 def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> None:
     if value is None or bool(value.detach().isfinite().all()):
         return
-    names = ", ".join(run.data.train[key.sample].image.name for key in batch.keys)
+    dataset = _training_set(run)
+    names = ", ".join(dict.fromkeys(image.name for key in batch.keys for image in dataset.images(key)))
     raise CheckFailedError(
         f"the {what} is not finite at step {run.progress.step}; the batch's images: {names}",
         where=run.folder.root,
@@ -244,7 +270,9 @@ def _evaluate(run: Run) -> dict[str, Any]:
         size = run.spec.preprocess
         decoded = DecodedDetector(run.judged, size.height, size.width)
         detector = RuntimeDetector(TorchBackend(decoded, run.fabric.device), run.spec)
-        evaluation = evaluate(detector, run.data.val, run.data.class_names, batch=run.config.batch)
+        evaluation = evaluate(
+            detector, run.data.val, run.data.class_names, batch=run.config.batch, read=read_image_or_grey
+        )
         result = evaluation.metrics.to_dict()
         del result["classes"]
         reached = result["map"] if result["map"] is not None else 0.0

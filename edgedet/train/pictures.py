@@ -18,6 +18,8 @@ from edgedet.evaluate.plots import save_precision_recall
 from edgedet.evaluate.run import evaluate
 from edgedet.files import atomic_path
 from edgedet.runtime.detector import Detector
+from edgedet.train.folder import RunFolder
+from edgedet.train.loader import read_image_or_grey
 
 LOSS_PARTS = ("loss", "loss_quality", "loss_giou", "loss_distribution")
 METRICS = ("map", "map50", "map75")
@@ -42,7 +44,9 @@ def save_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def draw_run(folder: Path, records: Sequence[dict[str, Any]], detector: Detector, samples: Sequence[Sample]) -> None:
+def draw_run(
+    folder: RunFolder, records: Sequence[dict[str, Any]], detector: Detector, samples: Sequence[Sample]
+) -> None:
     """Writes `curves.png`, `precision_recall.png` and `predictions.png` into the run's folder.
 
     Args:
@@ -51,9 +55,9 @@ def draw_run(folder: Path, records: Sequence[dict[str, Any]], detector: Detector
         detector: the best of the run.
         samples: of the validation split.
     """
-    save_curves(records, folder / "curves.png")
-    evaluation = evaluate(detector, samples, detector.spec.class_names)
-    save_precision_recall(evaluation.metrics, folder / "precision_recall.png")
+    save_curves(records, folder.curves)
+    evaluation = evaluate(detector, samples, detector.spec.class_names, read=read_image_or_grey)
+    save_precision_recall(evaluation.metrics, folder.precision_recall)
     threshold = detector.spec.postprocess.score_threshold
     predicted = [
         _as_labels(sample, found, threshold) for sample, found in zip(samples, evaluation.detections, strict=True)
@@ -62,8 +66,9 @@ def draw_run(folder: Path, records: Sequence[dict[str, Any]], detector: Detector
         spread(predicted, SHEET_IMAGES),
         detector.spec.class_names,
         title=f"Predictions on the validation split, score above {threshold}",
+        without_boxes="nothing found",
     )
-    save_sheet(sheet, folder / "predictions.png")
+    save_sheet(sheet, folder.predictions)
 
 
 def _as_labels(sample: Sample, found: ScoredBoxes, threshold: float) -> Sample:

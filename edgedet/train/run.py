@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger, TensorBoardLogger
 
 import edgedet
-from edgedet.data.clean import trainable
+from edgedet.config import parse
+from edgedet.data.clean import readable, reader_summary, require_known_classes, trainable
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
@@ -23,7 +26,7 @@ from edgedet.files import write_json
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, Detector
 from edgedet.models.zoo import build_detector, require_input_size
-from edgedet.spec import Preprocess, Spec
+from edgedet.spec import Spec
 from edgedet.train.config import TrainConfig
 from edgedet.train.ema import ExponentialMovingAverage
 from edgedet.train.folder import RunFolder
@@ -31,7 +34,7 @@ from edgedet.train.history import History
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
-from edgedet.train.reporter import Reporter, SilentReporter
+from edgedet.train.reporter import Reporter
 from edgedet.train.state import Progress, data_fingerprint, restore
 
 
@@ -69,11 +72,48 @@ class Run:
         return self.detector if self.ema is None else self.ema.model  # type: ignore[return-value]
 
 
+def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
+    """Starts the run's processes; also the settings with everything filled in that depends on this machine.
+
+    Raises:
+        EdgedetError: this machine has no such device, or not so many.
+    """
+    # Lightning tells of devices and processes in its own words, beside ours.
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    loggers: list[Logger] = []
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(root_dir=root, name="tensorboard", version=""))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fabric = Fabric(
+                accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers
+            )
+    except Exception as error:
+        # Fabric raises errors of many classes for devices that are not there.
+        what = f"cannot run on {config.devices} x {config.accelerator} ({str(error).splitlines()[0]})"
+        raise EdgedetError(what, where="accelerator, devices, precision", fix="--set accelerator=cpu") from error
+    filled = config.model_copy(update={"data": str(Path(config.data).absolute())})
+    if fabric.device.type == "cpu":
+        if config.precision == "16-mixed":
+            what = "16-mixed needs a GPU: CPUs have no float16 arithmetic"
+            raise EdgedetError(what, where="--precision", fix="--precision bf16-mixed")
+        # The bits of a result depend on the threads, so a run keeps those that it was started with.
+        filled = filled.model_copy(update={"threads": config.threads or default_threads(config.devices)})
+    fabric.launch()
+    return fabric, filled
+
+
 def check_settings(config: TrainConfig) -> None:
     """Refuses what no dataset and no machine could make work."""
     require_input_size(config.imgsz, config.imgsz)
     if config.batch % config.devices:
-        raise EdgedetError(f"a batch of {config.batch} cannot be shared by {config.devices} devices", where="--batch")
+        raise EdgedetError(
+            f"a batch of {config.batch} cannot be shared by {config.devices} devices",
+            where="--batch",
+            fix=f"use a multiple of {config.devices}",
+        )
     smallest = round(config.imgsz * (1 - config.multi_scale) / INPUT_MULTIPLE) * INPUT_MULTIPLE
     if config.batch == config.devices and smallest <= max(STRIDES):
         fix = "use a larger --batch or --imgsz"
@@ -87,14 +127,19 @@ def check_settings(config: TrainConfig) -> None:
 def read_data(config: TrainConfig, reporter: Reporter) -> Data:
     """Reads the run's splits; boxes and images that cannot be learned from are left out with one line."""
     dataset = read_dataset(Path(config.data))
-    train_samples, summary = trainable(split_of(dataset, config.train_split))
-    if summary:
-        reporter.message(f"{config.train_split}: {summary}")
-    if not train_samples:
-        fix = f"run `edgedet data check {config.data}`"
-        raise EdgedetError(f"no image of the split {config.train_split!r} can be used", where=config.data, fix=fix)
-    fingerprint = data_fingerprint(train_samples, dataset.class_names)
-    return Data(tuple(train_samples), split_of(dataset, config.val_split), dataset.class_names, fingerprint)
+    cleaned = {}
+    for split, clean in ((config.train_split, trainable), (config.val_split, readable)):
+        samples = split_of(dataset, split)
+        require_known_classes(dataset, split)
+        cleaned[split], left_out = clean(samples)
+        for summary in (reader_summary(dataset, split), left_out):
+            if summary:
+                reporter.message(f"{split}: {summary}")
+        if not cleaned[split]:
+            fix = f"run `edgedet data check {config.data}`"
+            raise EdgedetError(f"no image of the split {split!r} can be used", where=config.data, fix=fix)
+    fingerprint = data_fingerprint(cleaned[config.train_split], dataset.class_names)
+    return Data(cleaned[config.train_split], cleaned[config.val_split], dataset.class_names, fingerprint)
 
 
 def build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
@@ -103,18 +148,20 @@ def build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
     return build_detector(config.model, len(class_names), activation=config.activation)
 
 
-def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter) -> Run:
+def specification(config: TrainConfig, class_names: Sequence[str]) -> Spec:
+    """What the run's checkpoints say of themselves."""
+    size = {"height": config.imgsz, "width": config.imgsz}
+    values = {"model": config.model, "class_names": class_names, "strides": STRIDES, "preprocess": size}
+    return parse(Spec, values, where=config.data)
+
+
+def prepare(
+    config: TrainConfig, fabric: Fabric, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter
+) -> Run:
     """Puts a run together at its first step, on this process's device."""
     keep_freed_memory()
-    loggers: list[Logger] = []
-    if config.tensorboard:
-        loggers.append(TensorBoardLogger(root_dir=folder.root, name="tensorboard", version=""))
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers)
-    fabric.launch()
-    if not fabric.is_global_zero:
-        reporter = SilentReporter()
-    if fabric.device.type == "cpu":
-        torch.set_num_threads(config.threads or default_threads(config.devices))
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     plan = BatchPlan(
         len(data.train),
         config.batch,
@@ -129,12 +176,7 @@ def prepare(config: TrainConfig, folder: RunFolder, data: Data, detector: Detect
     detector = detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
     model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
-    spec = Spec(
-        model=config.model,
-        class_names=data.class_names,
-        strides=detector.strides,
-        preprocess=Preprocess(height=config.imgsz, width=config.imgsz),
-    )
+    spec = specification(config, data.class_names)
     if fabric.is_global_zero:
         write_json(folder.versions, _versions())
     history = History(folder.metrics, 0)

@@ -233,8 +233,9 @@ def test_damaged_bytes_give_an_error_or_plain_data(place: float, noise: bytes, z
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    assert "cannot read" in refused(small(), tmp_path / "none.pth")
+    assert "no such weights" in refused(small(), tmp_path / "none.pth")
     assert "cannot read" in refused(small(), tmp_path)
+    assert "did you mean 'imagenet'" in refused(small(), Path("imagnet"))
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:

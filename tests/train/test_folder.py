@@ -13,7 +13,7 @@ CONFIG = TrainConfig(data="größer/data", imgsz=64, multi_scale=0.25, optimizer
 
 def finished_run(root: Path) -> RunFolder:
     folder = start_folder(root, CONFIG, overwrite=False)
-    for file in (folder.last, folder.best, folder.metrics):
+    for file in (folder.last, folder.best, folder.metrics, folder.curves):
         file.write_text("old")
     return folder
 
@@ -36,12 +36,20 @@ def test_a_run_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert resume_folder(tmp_path)[1] == CONFIG
 
 
+@pytest.mark.parametrize("name", ["last.pt", "best.pt", "metrics.jsonl"])
+def test_any_part_of_a_run_is_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("old")
+    with pytest.raises(EdgedetError, match="already holds a run"):
+        start_folder(tmp_path, CONFIG, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_overwriting_leaves_nothing_of_the_old_run_but_other_files(tmp_path: Path) -> None:
     folder = finished_run(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     changed = CONFIG.model_copy(update={"seed": 9})
     start_folder(tmp_path, changed, overwrite=True)
-    assert not any(file.exists() for file in (folder.last, folder.best, folder.metrics))
+    assert not any(file.exists() for file in (folder.last, folder.best, folder.metrics, folder.curves))
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert resume_folder(tmp_path)[1] == changed
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from edgedet.config import load_yaml, parse
 from edgedet.data.synth import synthesize
@@ -16,7 +20,7 @@ from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.runtime.load import load_detector
 from edgedet.train.config import TrainConfig
-from edgedet.train.loop import train
+from edgedet.train.loop import resume, train
 from edgedet.train.reporter import SilentReporter
 
 
@@ -90,6 +94,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_images_names(settings: dict[st
     ) as caught:
         train(parse(TrainConfig, settings), tmp_path)
     assert caught.value.exit_code == 1
+    names = caught.value.what.partition("images: ")[2].split(", ")
+    assert len(names) == len(set(names)) > settings["batch"], "those that mosaics took besides are named too"
 
 
 def test_empty_images_train_as_background(tmp_path: Path) -> None:
@@ -118,9 +124,111 @@ def test_bad_boxes_are_left_out_with_one_line(settings: dict[str, Any], tiny_dat
     assert len([line for line in listener.messages if "left out" in line]) == 1
 
 
+def yolo_data(folder: Path) -> Path:
+    data = folder / "data"
+    synthesize(data, images=13, classes=2, size=64, format="yolo", seed=1, splits={"train": 10, "val": 3})
+    return data
+
+
+def test_labels_that_cannot_be_read_are_told_with_one_line(settings: dict[str, Any], tmp_path: Path) -> None:
+    data = yolo_data(tmp_path)
+    first, second, third, *_ = sorted(data.glob("labels/train/*.txt"))
+    first.write_bytes(b"0 .5 .5 .2 .2 \xff")
+    second.unlink()
+    third.write_text("0 0.5\n")
+    listener = Listener()
+    train(parse(TrainConfig, {**settings, "data": str(data), "epochs": 1}), tmp_path / "run", reporter=listener)
+    (line,) = (line for line in listener.messages if "not understood" in line)
+    assert line.startswith("train: ")
+    assert all(kind in line for kind in ("1 broken-annotation", "1 image-without-labels", "1 malformed-box"))
+
+
+def test_a_class_out_of_range_is_refused_with_its_place(settings: dict[str, Any], tmp_path: Path) -> None:
+    data = yolo_data(tmp_path)
+    file = sorted(data.glob("labels/train/*.txt"))[1]
+    file.write_text("0 .5 .5 .2 .2\n7 .5 .5 .2 .2\n")
+    with pytest.raises(EdgedetError, match="class 7 is out of range") as caught:
+        train(parse(TrainConfig, {**settings, "data": str(data)}), tmp_path / "run")
+    assert caught.value.where == f"labels/train/{file.name}:2"
+    assert not (tmp_path / "run").exists()
+
+
+def test_broken_validation_images_do_not_end_a_run(settings: dict[str, Any], tmp_path: Path) -> None:
+    data = yolo_data(tmp_path)
+    truncated, damaged, _ = sorted(data.glob("images/val/*.jpg"))
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    noise = bytearray(damaged.read_bytes())
+    noise[300:-2] = b"\x00" * (len(noise) - 302)
+    damaged.write_bytes(bytes(noise))
+    listener = Listener()
+    result = train(
+        parse(TrainConfig, {**settings, "data": str(data), "epochs": 2}), tmp_path / "run", reporter=listener
+    )
+    assert len(result.records) == 2
+    assert [line for line in listener.messages if line.startswith("val: left out 1 image that cannot be read")]
+    assert (tmp_path / "run" / "predictions.png").exists()
+
+
+def test_a_device_that_is_not_there_costs_an_old_run_nothing(
+    finished: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(EdgedetError, match="cannot run on 1 x cuda") as caught:
+        train(parse(TrainConfig, {**settings, "accelerator": "cuda"}), run, overwrite=True)
+    assert caught.value.exit_code == 2
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_float16_is_refused_on_a_cpu(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(EdgedetError, match="needs a GPU") as caught:
+        train(parse(TrainConfig, {**settings, "accelerator": "cpu", "precision": "16-mixed"}), tmp_path / "run")
+    assert "bf16-mixed" in str(caught.value.fix)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_the_threads_and_the_data_that_it_was_started_with(
+    settings: dict[str, Any], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_data.parent)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)))
+    with pytest.raises(KeyboardInterrupt):
+        train(parse(TrainConfig, {**settings, "data": tiny_data.name}), tmp_path, reporter=Stopping())
+    config = load_yaml(tmp_path / "config.yaml")
+    assert config["data"] == str(tiny_data)
+    assert config["threads"] == 2
+    monkeypatch.chdir("/")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(9)))
+    assert len(resume(tmp_path).records) == 3
+    assert torch.get_num_threads() == 2
+
+
+class Stopping(SilentReporter):
+    def step(self, epoch: int, loss: float) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 197760 vs 197656")
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(EdgedetError, match="cannot write the checkpoint") as caught:
+        train(parse(TrainConfig, settings), tmp_path / "run")
+    assert "enforce" not in str(caught.value)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"imgsz": 8224}, "above 8192"),
+        ({"imgsz": 0}, "not a multiple of 32"),
         ({"imgsz": 100}, "not a multiple of 32"),
         ({"model": "shufflenet_1.0x"}, "unknown model"),
         ({"activation": "gelu"}, "unknown activation"),

@@ -63,7 +63,7 @@ class Fire(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.squeeze_activation(self.squeeze(x))
-        # Activated before they are joined: a runtime fuses an activation into the convolution, not into a concatenation.
+        # Activated before they are joined: a runtime fuses an activation into a convolution, not into a concatenation.
         expanded = (self.expand1x1(x), self.expand3x3(x))
         return torch.cat([self.expand_activation(one) for one in expanded], dim=1)
 
