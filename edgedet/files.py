@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgedet.errors import EdgedetError
 
@@ -21,7 +21,7 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     """The file's bytes; refuses a missing file and one of more than `limit` bytes."""
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = _read_up_to(file, limit + 1)
     except OSError as error:
         raise EdgedetError(f"cannot read the file ({error.strerror})", where=path, fix="check the path") from error
     except ValueError as error:
@@ -29,6 +29,14 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     if len(data) > limit:
         raise EdgedetError(f"larger than {limit / MEBIBYTE:.3g} MiB, the most that is read", where=path)
     return data
+
+
+def _read_up_to(file: BinaryIO, count: int) -> bytes:
+    """In blocks: `read(count)` takes memory for `count` bytes, however few there are."""
+    data = bytearray()
+    while len(data) < count and (block := file.read(min(MEBIBYTE, count - len(data)))):
+        data += block
+    return bytes(data)
 
 
 def read_text(path: Path, *, limit: int) -> str:

@@ -211,6 +211,7 @@ def _model_protocol(model: Path, detector: Detector) -> dict[str, Any]:
         "classes": len(spec.class_names),
         "postprocess": spec.postprocess.model_dump(),
         "backend": detector.backend.name,
+        "backend_settings": dict(detector.backend.settings),
     }
 
 

@@ -93,7 +93,7 @@ def _bar(items: Iterable[T], description: str, total: int | None, unit: str, per
 
     class Rate(TextColumn):
         def render(self, task: Any) -> Text:
-            return Text(_rate(task.finished_speed or task.speed or 0.0, unit, per_item))
+            return Text(_rate(task.completed / max(task.elapsed or 0.0, 1e-9), unit, per_item))
 
     columns = (
         TextColumn("{task.description}", markup=False),

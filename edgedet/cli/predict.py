@@ -45,19 +45,20 @@ def command(
     frames = open_source(source)
     detector = load_detector(model, threads=threads, device=device)
     detector = detector.with_postprocess(score_threshold=score, iou_threshold=iou)
-    done = 0
+    done, stopped = 0, False
     try:
         with closing(predict(detector, frames, out=out if save else None, limit=limit)) as predictions:
             for prediction in predictions:
                 emit(prediction.to_dict(), as_json, partial(_print_summary, prediction))
                 done += 1
     except KeyboardInterrupt:
-        if frames.video is None or not frames.video.is_live:
-            raise
+        stopped = True
     finally:
         _report_skipped(frames.skipped)
-        if save and done:
-            console().print(printable(f"drawn: {out}"))
+    if save and done:
+        console().print(printable(f"drawn: {out}"))
+    if stopped and (frames.video is None or not frames.video.is_live):
+        raise KeyboardInterrupt
 
 
 def _print_summary(prediction: Prediction, _: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.data.find import read_dataset
-from edgedet.data.images import SUFFIXES, read_image
+from edgedet.data.images import SUFFIXES, read_image, try_read_image
+from edgedet.data.sheet import spread
 from edgedet.data.synth_scene import render_scene
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.runtime.detector import Detector
@@ -22,6 +23,9 @@ a whole one."""
 
 SCORE_TOLERANCE = 1e-3
 """Rounding moves a trained detector's score by some millionths; mAP does not see a thousandth."""
+
+FREE_BATCHES = (1, 3)
+"""Batch sizes that a file with a free batch is run at."""
 
 IMAGE_COUNT = 8
 GENERATED_SIZE = 480
@@ -82,8 +86,11 @@ def verification_images(data: Path | None) -> Images:
     samples = splits.get(split, ())
     if not samples:
         raise EdgedetError("holds no image to compare on", where=data)
-    places = np.unique(np.linspace(0, len(samples) - 1, IMAGE_COUNT).round().astype(int))
-    return Images(f"{split} of {data}", tuple(read_image(samples[place].image) for place in places))
+    chosen = (try_read_image(sample.image) for sample in spread(samples, IMAGE_COUNT))
+    images = tuple(image for image in chosen if image is not None)
+    if not images:
+        raise EdgedetError("holds no image that can be read", where=data, fix=f"run `edgedet data check {data}`")
+    return Images(f"{split} of {data}", images)
 
 
 def compare(reference: Detector, exported: Detector, images: Images) -> Agreement:
@@ -130,9 +137,13 @@ def _difference(name: str, reference: NDArray[np.float32], exported: NDArray[np.
 
 
 def _chunks(images: Sequence[Image], batch: int | None) -> Iterator[Sequence[Image]]:
+    """Groups of `batch` images (the last may be smaller); where the batch is free, of 1 and of 3 in turn, at least one
+    of each: too few images are used again."""
+    if batch is None:
+        images = [images[place % len(images)] for place in range(max(len(images), sum(FREE_BATCHES)))]
     start, turn = 0, 0
     while start < len(images):
-        size = batch if batch is not None else (1, 3)[turn % 2]
+        size = batch if batch is not None else FREE_BATCHES[turn % len(FREE_BATCHES)]
         yield images[start : start + size]
         start, turn = start + size, turn + 1
 

@@ -32,11 +32,13 @@ class Backend(Protocol):
         name: the engine, its version and where it runs, e.g. `onnxruntime 1.20.0 (CPU)`.
         inputs: what `run` must be fed.
         outputs: what `run` returns.
+        settings: what else its speed depends on, by name.
     """
 
     name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    settings: Mapping[str, Any]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs by name, for the inputs by name."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.boxes import Letterbox
+from edgedet.boxes import Letterbox, areas
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, diou_nms
 from edgedet.runtime.backend import Backend
@@ -113,11 +113,16 @@ class Detector:
     def postprocess(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], letterboxes: Sequence[Letterbox]
     ) -> list[Detections]:
-        """The detections of each image, from the network's outputs; rows beyond the images are left out."""
+        """The detections of each image, from the network's outputs; rows beyond the images are left out.
+
+        So are boxes of which nothing lies in the source image, as in the padding beside it.
+        """
         found = []
         for image_boxes, image_scores, letterbox in zip(boxes, scores, letterboxes, strict=False):
             kept, score, class_id = diou_nms(image_boxes, image_scores, self._nms)
-            found.append(Detections(letterbox.to_source(kept), score, class_id, self.spec.class_names))
+            xyxy = letterbox.to_source(kept)
+            seen = areas(xyxy) > 0
+            found.append(Detections(xyxy[seen], score[seen], class_id[seen], self.spec.class_names))
         return found
 
     def _chunks(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Sequence[NDArray[np.uint8]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -34,13 +34,13 @@ def drawn_files(source: Source, folder: Path) -> AbstractContextManager[Draw]:
     if source.video is None:
         return _drawn_images(source.files, folder)
     target = folder / f"{Path(source.video.name).stem if source.files else source.video.name}.mp4"
-    _refuse_source(target, source.files)
+    _refuse_source(target, _resolved(source.files))
     return _drawn_video(target, source.video)
 
 
 @contextmanager
 def _drawn_images(sources: tuple[Path, ...], folder: Path) -> Iterator[Draw]:
-    inputs = {path.resolve() for path in sources}
+    inputs = _resolved(sources)
 
     def draw(frame: Frame, detections: Detections) -> None:
         target = image_target(folder, frame.name)
@@ -102,8 +102,12 @@ def image_target(folder: Path, name: str) -> Path:
     return path if path.suffix.lower() in WRITTEN_SUFFIXES else path.with_name(f"{path.name}.png")
 
 
-def _refuse_source(target: Path, sources: set[Path] | tuple[Path, ...]) -> None:
-    if target.resolve() in {path.resolve() for path in sources}:
+def _resolved(sources: Iterable[Path]) -> set[Path]:
+    return {path.resolve() for path in sources}
+
+
+def _refuse_source(target: Path, sources: set[Path]) -> None:
+    if target.resolve() in sources:
         raise EdgedetError("would replace the source by its drawing", where=target, fix="choose another --out folder")
 
 

@@ -55,6 +55,9 @@ def normalisation_tables(mean: tuple[float, float, float], std: tuple[float, flo
 
 def require_image(image: NDArray[np.uint8]) -> None:
     """Refuses what is not an 8-bit BGR image with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        fix = "read it with cv2.imread(path), which gives None where there is no image"
+        raise EdgedetError(f"an image must be an array, not {type(image).__name__}", fix=fix)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise EdgedetError(
             f"an image must be uint8 [h, w, 3], not {image.dtype} {list(image.shape)}",

@@ -30,6 +30,10 @@ def test_first_steps_run_in_order(tmp_path: Path) -> None:
         finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
         assert finished.returncode == 0, (arguments, finished.stderr)
     assert (tmp_path / "runs/shapes/best.onnx").is_file()
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    finished = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "drawn.jpg").is_file()
 
 
 def test_every_command_names_a_verb_and_options_that_exist() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +105,31 @@ class TestFilesThatAreNotOurs:
             cells.ClearField("raw_data")
             cells.data_location = TensorProto.EXTERNAL
             cells.external_data.add(key="location", value=location)
-            path.write_bytes(model.SerializeToString())
+            data = model.SerializeToString()
+            path.write_bytes(data)
             refused(path, "weights in other files")
+            # The same message in protobuf's other spellings: the value before the key, and a length of two bytes.
+            key, value = b"\x0a\x08location", b"\x12" + bytes([len(location)]) + location.encode()
+            assert key + value in data
+            path.write_bytes(data.replace(key + value, value + key))
+            refused(path, "weights in other files")
+
+    def test_weights_in_another_file_are_not_found_even_where_they_are_not_seen(
+        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from edgedet.runtime.backends import onnxruntime
+
+        monkeypatch.setattr(onnxruntime, "EXTERNAL_DATA_KEY", re.compile(b"(?!)"))
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "secret").write_bytes(cell_boxes().tobytes())
+        for location in ("secret", f"../{tmp_path.name}/secret", str(tmp_path / "secret")):
+            model = tiny_model()
+            cells = next(tensor for tensor in model.graph.initializer if tensor.name == "cells")
+            cells.ClearField("raw_data")
+            cells.data_location = TensorProto.EXTERNAL
+            cells.external_data.add(key="location", value=location)
+            path.write_bytes(model.SerializeToString())
+            refused(path, "ONNX Runtime can load")
 
 
 class TestSpecificationsThatLie:

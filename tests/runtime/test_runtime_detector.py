@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_onnx import CELL, CELLS, SIDE, SPEC, picture, write_tiny_model
 
+from edgedet.boxes import letterbox
 from edgedet.errors import EdgedetError
 from edgedet.runtime.backend import TensorInfo
 from edgedet.runtime.detector import Detector
@@ -38,12 +40,13 @@ def test_a_cell_comes_back_where_it_was_in_the_source(detector: Detector, data: 
 
 
 def test_boxes_end_at_the_source_images_edge(tmp_path: Path) -> None:
-    """50 rows of 100 columns fill half of the canvas: the cells at row 32 hold nothing but padding."""
+    """44 rows of 100 columns fill 28 rows of the canvas: the fourth row of cells is half padding, the others all."""
     spec = SPEC.model_copy(update={"preprocess": SPEC.preprocess.model_copy(update={"pad_value": 255})})
     detector = load_detector(write_tiny_model(tmp_path / "tiny.onnx", metadata=spec.to_json()))
-    [found] = detector.detect([np.zeros((50, 100, 3), np.uint8)])
+    [found] = detector.detect([np.full((44, 100, 3), 255, np.uint8)])
     assert len(found) == 3 * 4 * CELLS
-    assert found.xyxy[:, 1].min() == found.xyxy[:, 3].max() == 50.0
+    assert found.xyxy[:, 3].max() == 44.0
+    assert found.xyxy[:, 1].max() == pytest.approx(24 * 44 / 28)
     assert found.xyxy[:, 2].max() == 100.0
 
 
@@ -87,7 +90,19 @@ def test_times_of_the_last_call(detector: Detector) -> None:
     assert detector.timings.total == 0
 
 
+def test_boxes_beside_the_image_are_left_out(detector: Detector) -> None:
+    boxes = np.array([[[0, 0, 30, 20], [0, 40, 30, 60], [0, 20, 64, 40]]], np.float32)
+    scores = np.zeros((1, 3, 3), np.float32)
+    scores[0, :, 0] = (0.9, 0.8, 0.7)
+    (found,) = detector.postprocess(boxes, scores, [letterbox(32, 64, SIDE, SIDE)])
+    assert found.xyxy.tolist() == [[0, 0, 30, 20], [0, 20, 64, 32]]
+    np.testing.assert_array_equal(found.score, np.float32([0.9, 0.7]))
+    assert found.class_id.tolist() == [0, 0]
+
+
 def test_what_is_no_image_is_refused(detector: Detector) -> None:
+    with pytest.raises(EdgedetError, match="must be an array, not NoneType"):
+        detector.detect([cv2.imread("no such file")])  # type: ignore[list-item]
     with pytest.raises(EdgedetError, match="uint8"):
         detector.detect([np.zeros((64, 64, 3), np.float32)])
 
@@ -96,6 +111,7 @@ class Misbehaving:
     """A backend whose outputs are not what was promised."""
 
     name = "misbehaving"
+    settings: Mapping[str, object] = {}
     inputs = (TensorInfo("images", (None, 3, SIDE, SIDE), np.dtype(np.float32)),)
     outputs = ()
 

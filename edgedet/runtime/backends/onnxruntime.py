@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ MODEL_LIMIT = 512 * MEBIBYTE
 METADATA_LIMIT = 4 * MEBIBYTE
 EXPORT_AGAIN = "export it with `edgedet export model.pt`"
 
-# How protobuf writes the key under which a tensor names its external data file.
-EXTERNAL_DATA_KEY = b"\x0a\x08location\x12"
+# How protobuf writes the key under which a tensor names its external data file (its length, 8, may be padded).
+EXTERNAL_DATA_KEY = re.compile(rb"\x0a(\x08|\x88\x80*\x00)location")
+SPINNING = "session.intra_op.allow_spinning"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -31,6 +34,13 @@ class OnnxRuntimeBackend:
 
     def __init__(self, session: ort.InferenceSession, device: str) -> None:
         self.name = f"onnxruntime {ort.__version__} ({device})"
+        options = session.get_session_options()
+        self.settings: Mapping[str, Any] = {
+            "graph_optimization": options.graph_optimization_level.name,
+            "execution": options.execution_mode.name,
+            "intra_op_threads": options.intra_op_num_threads,
+            "allow_spinning": options.get_session_config_entry(SPINNING),
+        }
         self.inputs = tuple(_tensor_info(tensor) for tensor in session.get_inputs())
         self.outputs = tuple(_tensor_info(tensor) for tensor in session.get_outputs())
         self._session = session
@@ -57,7 +67,7 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
         EdgedetError: the file is missing, too large, broken, not one of edgedet's, or the device is not there.
     """
     data = read_bytes(path, limit=MODEL_LIMIT)
-    if EXTERNAL_DATA_KEY in data:
+    if EXTERNAL_DATA_KEY.search(data):
         raise EdgedetError("keeps weights in other files, which are not followed", where=path, fix=EXPORT_AGAIN)
     device = device or "cpu"
     session = _open(data, path, threads, device)
@@ -94,7 +104,9 @@ def _session_options(threads: int | None) -> ort.SessionOptions:
     options.intra_op_num_threads = threads or 0
     # With two or more threads the idle ones would spin for tens of milliseconds after every run and take the cores
     # that decoding, preprocessing and NMS need next: on two busy cores that doubled the time of a detection.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(SPINNING, "0")
+    # Should a file name others in a way that `load` does not see, they are looked for where nothing can be.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures are raised; they need not be printed too
     return options
 

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgedet.errors import EdgedetError
+from edgedet.errors import EdgedetError, unknown_value
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import DecodedDetector
 from edgedet.runtime.backend import TensorInfo
 from edgedet.spec import Spec
 
 FLOAT32 = np.dtype(np.float32)
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class TorchBackend:
@@ -36,6 +37,7 @@ class TorchBackend:
 
     def __init__(self, decoded: torch.nn.Module, device: torch.device | str = "cpu") -> None:
         self.name = f"torch {torch.__version__} ({device})"
+        self.settings: Mapping[str, Any] = {"threads": torch.get_num_threads()}
         self._device = torch.device(device)
         self._decoded = decoded.to(self._device).eval()
 
@@ -60,6 +62,9 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
     checkpoint = load_checkpoint(path)
     if threads is not None:
         torch.set_num_threads(threads)
+    kind = (device or "cpu").partition(":")[0]
+    if kind not in DEVICES:
+        raise unknown_value("device", kind, DEVICES)
     size = checkpoint.spec.preprocess
     decoded = DecodedDetector(checkpoint.detector, size.height, size.width)
     try:

@@ -21,6 +21,8 @@ def open_source(text: str) -> Source:
     Raises:
         EdgedetError: nothing is there, or it cannot be opened.
     """
+    if not text:
+        raise EdgedetError("no source named", fix="name a file, folder, pattern, camera number or address")
     path = Path(text)
     if path.is_dir():
         return image_folder(path)

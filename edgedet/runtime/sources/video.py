@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ import cv2
 from edgedet.errors import EdgedetError
 from edgedet.runtime.sources.frame import Frame, VideoInfo
 
-SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts")
+# FFmpeg would print its own remarks beside the one message of ours (-8: nothing). OpenCV reads this when it opens.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 DEFAULT_FRAMES_PER_SECOND = 30.0
 
