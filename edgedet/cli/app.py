@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgedet import __version__
-from edgedet.cli import bench, data, demo, export, models, predict, train
+from edgedet.cli import bench, data, demo, export, models, predict, quantize, train
 from edgedet.cli import eval as eval_verb
 from edgedet.cli.report import report
 
@@ -72,6 +72,7 @@ app.command("models")(models.command)
 app.command("train")(train.command)
 app.command("eval")(eval_verb.command)
 app.command("predict")(predict.command)
+app.command("quantize")(quantize.command)
 app.command("export")(export.command)
 app.command("bench")(bench.command)
 app.command("demo")(demo.command)

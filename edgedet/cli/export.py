@@ -20,6 +20,9 @@ def command(
         Path | None,
         typer.Option(help="Dataset or image to compare the two on.", show_default="8 generated images"),
     ] = None,
+    target: Annotated[
+        str, typer.Option(help="master, or ort-cpu for ONNX Runtime's integer kernels (quantized checkpoints).")
+    ] = "master",
     imgsz: Annotated[
         str | None,
         typer.Option(metavar="S or HxW", help="Input size.", show_default="the checkpoint's, else 320"),
@@ -47,6 +50,7 @@ def command(
     exported = export_model(
         model,
         out,
+        target=target,
         data=data,
         batch=batch,
         dynamic_batch=dynamic_batch,
@@ -71,7 +75,10 @@ def _render(result: dict[str, Any]) -> None:
     agreement = result["agreement"]
     height, width = result["imgsz"]
     weights = " with random weights, for latency only" if result["random_weights"] else ""
-    print(f"{result['path']}: {result['model']}{weights}")
+    precision = f"INT8 for {result['target']}" if result["quantized"] else "float"
+    if result["quantized"] and result["random_weights"]:
+        precision += ", its grids fit noise"
+    print(f"{result['path']}: {result['model']}{weights}, {precision}")
     print(
         f"  {width}x{height}, {result['classes']} classes, batch {result['batch'] or 'free'}, opset {result['opset']}, "
         f"{result['nodes']} nodes, {result['size_bytes'] / 1e6:.2f} MB"

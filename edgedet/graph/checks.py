@@ -96,13 +96,14 @@ def has_the_promised_interface(model: ModelProto, spec: Spec, batch: int | None)
 
 
 def computes_in_float32(model: ModelProto, spec: Spec, batch: int | None) -> Iterator[str]:
-    """Integers occur as constants only: every tensor between nodes is float32 and of known type."""
+    """Integers occur as constants and between a quantizer and its dequantizer only: all else is float32."""
     known = {value.name: value for value in [*model.graph.value_info, *model.graph.output]}
     for node in model.graph.node:
+        expected = TensorProto.INT8 if node.op_type == "QuantizeLinear" else TensorProto.FLOAT
         for name in node.output:
             if name not in known:
                 yield f"{name} has no type"
-            elif known[name].type.tensor_type.elem_type != TensorProto.FLOAT:
+            elif known[name].type.tensor_type.elem_type != expected:
                 yield f"{name} is {_type_name(known[name])}"
 
 

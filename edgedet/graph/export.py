@@ -22,12 +22,25 @@ from edgedet.graph.metadata import with_metadata
 from edgedet.graph.naming import readable_names, without_traces
 from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
 from edgedet.graph.source import find_model
-from edgedet.graph.verify import Agreement, Images, compare, require_agreement, verification_images
-from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.graph.targets import MASTER, lower, require_target
+from edgedet.graph.translations import TRANSLATIONS
+from edgedet.graph.verify import (
+    FLOAT_TOLERANCE,
+    INT8_TOLERANCE,
+    Agreement,
+    Images,
+    compare,
+    require_agreement,
+    verification_images,
+)
+from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
 from edgedet.models.folding.batch_norm import fold_batch_norm
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
+from edgedet.models.quantized.detector import QuantizedDetector, with_rounded_carriers
+from edgedet.models.quantized.detector import folded as fold_quantized
 from edgedet.models.threads import one_thread
 from edgedet.models.zoo import require_input_size
+from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
 from edgedet.runtime.backends.torch import TorchBackend
@@ -44,12 +57,14 @@ DYNAMIC_EXAMPLE_BATCH = 2
 
 @dataclass(frozen=True)
 class Export:
-    """A written master ONNX.
+    """A written ONNX file.
 
     Attributes:
         path: the file.
         size_bytes: its size.
         spec: what it carries.
+        target: what it is for, one of `edgedet.graph.targets.TARGETS`.
+        quantized: whether it computes in INT8.
         batch: its fixed batch size; None where the batch is free.
         nodes: how many nodes its graph has.
         checks: what was asserted of the graph.
@@ -59,6 +74,8 @@ class Export:
     path: Path
     size_bytes: int
     spec: Spec
+    target: str
+    quantized: bool
     batch: int | None
     nodes: int
     checks: tuple[str, ...]
@@ -70,6 +87,8 @@ class Export:
             "path": str(self.path),
             "size_bytes": self.size_bytes,
             "model": self.spec.model,
+            "target": self.target,
+            "quantized": self.quantized,
             "random_weights": self.spec.random_weights,
             "classes": len(self.spec.class_names),
             "imgsz": [self.spec.preprocess.height, self.spec.preprocess.width],
@@ -86,6 +105,7 @@ def export_model(
     model: str,
     out: Path | None = None,
     *,
+    target: str = MASTER,
     data: Path | None = None,
     batch: int = 1,
     dynamic_batch: bool = False,
@@ -97,28 +117,39 @@ def export_model(
 
     Args:
         model: see `edgedet.graph.source.find_model`, as are `classes`, `size` and `activation`.
-        out: the file to write; None means beside the checkpoint, or `<model>.onnx` here for a model by name.
+        out: the file to write; None means beside the checkpoint, or `<model>.onnx` here for a model by name, with the
+            target before the suffix unless it is the master.
+        target: one of `edgedet.graph.targets.TARGETS`. All but the master are for INT8: a model by name then gets grids
+            that fit noise.
         data: what the file is compared on, see `edgedet.graph.verify.verification_images`.
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
     """
+    require_target(target)
     detector, spec = find_model(model, classes=classes, size=size, activation=activation)
+    if target != MASTER and isinstance(detector, Detector):
+        if not spec.random_weights:
+            fix = f"quantize it first: edgedet quantize {model} DATA"
+            raise EdgedetError(f"a float checkpoint has nothing to lower for {target}", where=model, fix=fix)
+        detector = fit_to_noise(detector, spec.preprocess)
     if out is None:
-        out = Path(f"{model}{SUFFIX}") if spec.random_weights else Path(model).with_suffix(SUFFIX)
+        suffix = SUFFIX if target == MASTER else f".{target}{SUFFIX}"
+        out = Path(f"{model}{suffix}") if spec.random_weights else Path(model).with_suffix(suffix)
     images = verification_images(data)
-    return export_onnx(detector, spec, out, batch=batch, dynamic_batch=dynamic_batch, images=images)
+    return export_onnx(detector, spec, out, target=target, batch=batch, dynamic_batch=dynamic_batch, images=images)
 
 
 def export_onnx(
-    detector: Detector,
+    detector: DetectionNetwork,
     spec: Spec,
     path: Path,
     *,
+    target: str = MASTER,
     batch: int = 1,
     dynamic_batch: bool = False,
     images: Images | None = None,
 ) -> Export:
-    """Writes the master ONNX of a detector, after its graph was checked and ONNX Runtime agreed with the detector.
+    """Writes the ONNX file of a detector, after its graph was checked and ONNX Runtime agreed with the detector.
 
     The same detector and specification give the same bytes.
 
@@ -126,6 +157,7 @@ def export_onnx(
         detector: left as it is.
         spec: travels in the file; its input size is the file's.
         path: the file to write, ending in `.onnx`. Left as it was where anything fails.
+        target: one of `edgedet.graph.targets.TARGETS`.
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
         images: what the two are compared on; None means generated images.
@@ -138,24 +170,34 @@ def export_onnx(
     model = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(model, spec, batch=fixed_batch)
+    model = lower(model, target)
     data = model.SerializeToString(deterministic=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
         backend, written_spec = onnxruntime_backend.load(temporary)
         exported = runtime.Detector(backend, written_spec)
         reference = runtime.Detector(TorchBackend(_decoded(detector, spec)), spec)
-        agreement = compare(reference, exported, images or verification_images(None))
+        quantized = isinstance(detector, QuantizedDetector)
+        tolerance = INT8_TOLERANCE if quantized else FLOAT_TOLERANCE
+        agreement = compare(reference, exported, images or verification_images(None), tolerance)
         require_agreement(agreement, where=path)
-    return Export(path, len(data), spec, fixed_batch, len(model.graph.node), checks, agreement)
+    nodes = len(model.graph.node)
+    return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement)
 
 
-def master_graph(detector: Detector, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
+def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
     """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied."""
-    folded = fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
-    model = _traced(folded, spec, batch=batch, dynamic_batch=dynamic_batch)
+    model = _traced(_folded(detector, spec), spec, batch=batch, dynamic_batch=dynamic_batch)
     model = readable_names(to_opset_17(model))
     model = with_metadata(without_traces(model), spec, batch=1 if dynamic_batch else batch)
     return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+
+
+def _folded(detector: DetectionNetwork, spec: Spec) -> torch.nn.Module:
+    if isinstance(detector, QuantizedDetector):
+        return _decoded(with_rounded_carriers(fold_quantized(detector)), spec)
+    assert isinstance(detector, Detector)
+    return fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
 
 
 def _traced(network: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
@@ -172,12 +214,13 @@ def _traced(network: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: 
             dynamo=True,
             external_data=False,
             verbose=False,
+            custom_translation_table=dict(TRANSLATIONS),
         )
     assert program is not None
     return program.model_proto
 
 
-def _decoded(detector: Detector, spec: Spec) -> DecodedDetector:
+def _decoded(detector: DetectionNetwork, spec: Spec) -> DecodedDetector:
     """A copy for inference on the CPU in float32."""
     size = spec.preprocess
     require_input_size(size.height, size.width)

@@ -8,11 +8,16 @@ from collections.abc import Collection
 import onnx
 from onnx import ModelProto, NodeProto
 
+from edgedet.models.quantized.detector import QUANTIZERS
+
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 """Where PyTorch's exporter notes the modules that a node was traced in, outermost first, then its own name."""
 
 PREFIX = "detector"
 """The network's attribute in `edgedet.models.detector.DecodedDetector`: names in the file are those in a checkpoint."""
+
+QUANTIZED_PREFIX = f"{PREFIX}.network"
+"""The same of a quantized detector: the traced network, in which quantizers and what joins layers have no module."""
 
 DECODE = "decode"
 """The path of nodes outside the network itself."""
@@ -81,11 +86,14 @@ def _module_path(node: NodeProto, constants: Collection[str]) -> str | None:
             return _within_network(name.removesuffix(".weight"))
     notes = {note.key: note.value for note in node.metadata_props}
     scopes = ast.literal_eval(notes.get(SCOPES_KEY, "[]"))
-    return _within_network(scopes[-2]) if len(scopes) > 1 else None
+    if len(scopes) < 2 or scopes[-2] == QUANTIZED_PREFIX or scopes[-2].startswith(f"{QUANTIZED_PREFIX}.{QUANTIZERS}."):
+        return None
+    return _within_network(scopes[-2])
 
 
 def _within_network(path: str) -> str:
-    return path.removeprefix(PREFIX).removeprefix(".") or DECODE
+    inner = path.removeprefix(QUANTIZED_PREFIX).removeprefix(PREFIX).removeprefix(".")
+    return inner.removesuffix(".weight_quantizer") or DECODE
 
 
 def _constant_name(node: NodeProto, position: int, path: str) -> str:
@@ -93,6 +101,8 @@ def _constant_name(node: NodeProto, position: int, path: str) -> str:
     formal = inputs[min(position, len(inputs) - 1)].name
     if node.op_type == "Conv":
         return f"{path}.{'weight' if formal == 'W' else 'bias'}"
+    if node.op_type == "QuantizeLinear" and position == 0:
+        return f"{path}.weight"
     return f"{node.name}/{formal}"
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.detector import Detector
+from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.zoo import build_detector, list_models, require_input_size
 from edgedet.spec import Preprocess, Spec
 
@@ -24,7 +24,7 @@ def find_model(
     classes: int | None = None,
     size: tuple[int, int] | None = None,
     activation: str | None = None,
-) -> tuple[Detector, Spec]:
+) -> tuple[DetectionNetwork, Spec]:
     """The detector called `model`, in eval mode, and its specification.
 
     Args:

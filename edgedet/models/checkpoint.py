@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgedet.config import parse
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, atomic_path
-from edgedet.models.detector import INPUT_MULTIPLE, Detector
+from edgedet.models.detector import INPUT_MULTIPLE, DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.recipe import Recipe
 from edgedet.models.torch_file import is_dense, load_plain
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Spec, spec_from_json
@@ -28,17 +32,25 @@ class Checkpoint:
     """A loaded checkpoint.
 
     Attributes:
-        detector: in eval mode, on the CPU.
+        detector: in eval mode, on the CPU; a `QuantizedDetector` where it was quantized.
         spec: pre- and post-processing, class names.
         training: the training state (`edgedet.train.state`, which checks it), None in a checkpoint for inference only.
     """
 
-    detector: Detector
+    detector: DetectionNetwork
     spec: Spec
     training: Any
 
+    @property
+    def float_detector(self) -> Detector:
+        """The detector, for work that only a float one can be used for."""
+        if not isinstance(self.detector, Detector):
+            fix = "give the float checkpoint that it was made of"
+            raise EdgedetError("the checkpoint is quantized already", fix=fix)
+        return self.detector
 
-def save_checkpoint(path: Path, detector: Detector, spec: Spec, *, training: Any = None) -> None:
+
+def save_checkpoint(path: Path, detector: DetectionNetwork, spec: Spec, *, training: Any = None) -> None:
     """Writes a checkpoint, all or nothing.
 
     Args:
@@ -52,6 +64,7 @@ def save_checkpoint(path: Path, detector: Detector, spec: Spec, *, training: Any
         "version": VERSION,
         "architecture": dict(detector.architecture),
         "spec": spec.to_json(),
+        "quantization": detector.recipe.model_dump_json() if isinstance(detector, QuantizedDetector) else None,
         "weights": {name: tensor.detach().cpu() for name, tensor in detector.state_dict().items()},
         "training": training,
     }
@@ -78,7 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise EdgedetError("not an edgedet checkpoint", where=path, fix="give a .pt file that `edgedet train` wrote")
     if not _is(content.get("version"), VERSION):
         raise EdgedetError(f"not a checkpoint of version {VERSION}", where=path, fix="update edgedet, or train again")
-    detector = _build(content.get("architecture"), path)
+    detector = _quantized(_build(content.get("architecture"), path), content.get("quantization"), path)
     _load_weights(detector, content.get("weights"), path)
     spec = _spec(content.get("spec"), detector, path)
     return Checkpoint(detector.eval(), spec, content.get("training"))
@@ -103,7 +116,18 @@ def _build(architecture: Any, path: Path) -> Detector:
         raise EdgedetError(f"the checkpoint is of an {error.what}", where=path, fix="update edgedet") from error
 
 
-def _load_weights(detector: Detector, weights: Any, path: Path) -> None:
+def _quantized(detector: Detector, text: Any, path: Path) -> DetectionNetwork:
+    if text is None:
+        return detector
+    try:
+        if not isinstance(text, str):
+            raise ValueError("not text")
+        return QuantizedDetector(detector, parse(Recipe, json.loads(text), where=path))
+    except (EdgedetError, ValueError, RecursionError) as error:
+        raise EdgedetError("the checkpoint's quantization is not one of this model", where=path) from error
+
+
+def _load_weights(detector: DetectionNetwork, weights: Any, path: Path) -> None:
     if not isinstance(weights, dict):
         raise EdgedetError("the checkpoint holds no weights", where=path)
     problems = list(_misfits(detector.state_dict(), weights))
@@ -135,7 +159,7 @@ def _misfits(expected: Mapping[str, Tensor], weights: Mapping[Any, Any]) -> Iter
         yield f"{len(unknown)} of its tensors belong elsewhere"
 
 
-def _spec(text: Any, detector: Detector, path: Path) -> Spec:
+def _spec(text: Any, detector: DetectionNetwork, path: Path) -> Spec:
     if not isinstance(text, str):
         raise EdgedetError("the checkpoint holds no specification", where=path)
     spec = spec_from_json(text, where=path)

@@ -12,14 +12,32 @@ STRIDES = (8, 16, 32, 64)
 INPUT_MULTIPLE = 32
 
 
-class Detector(nn.Module):
-    """A trainable detector.
+class DetectionNetwork(nn.Module):
+    """What every detector is, whatever it computes with.
 
     Attributes:
         architecture: what `edgedet.models.zoo.build_detector` needs to build it again.
-        num_classes: C.
-        strides: of the head's levels.
     """
+
+    architecture: dict[str, str | int]
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        raise NotImplementedError
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the head's levels."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[B, 3, H, W]` (H and W divisible by 32) to logits `[B, N, C + 4 * (REG_MAX + 1)]`."""
+        raise NotImplementedError
+
+
+class Detector(DetectionNetwork):
+    """A trainable detector in float."""
 
     def __init__(self, backbone: Backbone, neck: PAN, head: GFLHead, architecture: dict[str, str | int]) -> None:
         super().__init__()
@@ -39,7 +57,6 @@ class Detector(nn.Module):
         return self.head.strides
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, 3, H, W]` (H and W divisible by 32) to logits `[B, N, C + 4 * (REG_MAX + 1)]`."""
         logits: Tensor = self.head(self.neck(self.backbone(images)))
         return logits
 
@@ -56,7 +73,7 @@ class DecodedDetector(nn.Module):
     points: Tensor
     point_strides: Tensor
 
-    def __init__(self, detector: Detector, height: int, width: int) -> None:
+    def __init__(self, detector: DetectionNetwork, height: int, width: int) -> None:
         super().__init__()
         self.detector = detector
         points, point_strides = anchor_points(height, width, detector.strides)

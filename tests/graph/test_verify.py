@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from edgedet.data.synth import synthesize
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.graph.verify import (
-    BOX_TOLERANCE,
-    SCORE_TOLERANCE,
+    FLOAT_TOLERANCE,
     Agreement,
     Images,
     compare,
@@ -77,8 +76,8 @@ def test_outputs_that_cannot_be_compared(options: dict[str, Any], message: str) 
 
 
 def test_the_tolerances_are_held() -> None:
-    require_agreement(Agreement("pictures", 8, BOX_TOLERANCE, SCORE_TOLERANCE))
-    for errors in ((BOX_TOLERANCE * 1.01, 0.0), (0.0, SCORE_TOLERANCE * 1.01)):
+    require_agreement(Agreement("pictures", 8, FLOAT_TOLERANCE.box, FLOAT_TOLERANCE.score))
+    for errors in ((FLOAT_TOLERANCE.box * 1.01, 0.0), (0.0, FLOAT_TOLERANCE.score * 1.01)):
         with pytest.raises(CheckFailedError, match="8 images"):
             require_agreement(Agreement("pictures", 8, *errors))
 

@@ -54,8 +54,8 @@ class FoldedStage(nn.Sequential):
     def _share_out(self, source: int, given: Tensor, arrived: list[list[Tensor]]) -> None:
         readers = [reader for reader, share in enumerate(self._shares[source]) if share]
         parts = given.split([self._shares[source][reader] for reader in readers], dim=1)
-        for reader, part in zip(readers, parts, strict=True):
-            arrived[reader].append(part)
+        for position, reader in enumerate(readers):
+            arrived[reader].append(parts[position])
 
 
 def fold_channel_shuffles(detector: Detector) -> Detector:

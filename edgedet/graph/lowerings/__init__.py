@@ -1,0 +1,4 @@
+"""One pure function a target, from the master graph to a graph for it.
+
+A lowering may drop, move or refine a quantizer; it never adds one, and never makes one coarser than the master's.
+"""

@@ -1,0 +1,153 @@
+"""For ONNX Runtime on CPUs: unsigned activations, integer weights and biases, nothing between integer kernels.
+
+ONNX Runtime's fast integer kernels take unsigned activations and signed weights; signed activations fall back to slow
+ones. A tensor that is never negative takes zero point 0 over the same clipping range, which refines its grid from 127
+steps to 255, and an activation whose bounds the grid's ends imply vanishes into the quantizer. Any other tensor takes
+zero point 128 on the same grid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+Array = NDArray[Any]
+
+SIGNED_STEPS, UNSIGNED_STEPS = 127, 255
+SIGNED_ZERO_POINT = 128
+KEEP_SIGN = frozenset({"MaxPool", "Resize", "Split", "Concat", "Add", "QuantizeLinear", "DequantizeLinear"})
+"""Operators that give nothing negative where nothing negative goes in."""
+
+
+def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
+    """The graph for ONNX Runtime's CPU provider; the master is left as it is.
+
+    Args:
+        master: with int8 quantizers of zero point 0 on activations and weights, or float (then nothing changes).
+    """
+    model = ir.from_proto(master)
+    graph = model.graph
+    for quantizer in [node for node in graph if node.op_type == "QuantizeLinear"]:
+        if _input(quantizer, 0).is_initializer():
+            _store_as_integers(graph, quantizer)
+    activations = [node for node in graph if node.op_type == "QuantizeLinear"]
+    unsigned = {quantizer for quantizer in activations if _is_non_negative(_input(quantizer, 0))}
+    for quantizer in activations:
+        if quantizer in unsigned:
+            _drop_implied_activation(graph, quantizer)
+        _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
+    for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
+        _quantize_bias(graph, node)
+    _drop_unused_initializers(graph)
+    return ir.to_proto(model)
+
+
+def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
+    """Replaces a weight and its quantizer by the integers that it gives."""
+    weight, scale = _input(quantizer, 0), _input(quantizer, 1)
+    steps = _array(scale).reshape(-1, *[1] * (_array(weight).ndim - 1))
+    codes = np.clip(np.rint(_array(weight) / steps), -SIGNED_STEPS - 1, SIGNED_STEPS).astype(np.int8)
+    stored = _initializer(graph, f"{weight.name}/integers", codes)
+    ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
+    graph.remove(quantizer, safe=True)
+
+
+def _is_non_negative(value: ir.Value) -> bool:
+    node = value.producer()
+    if node is None:
+        return False
+    if node.op_type == "Relu":
+        return True
+    if node.op_type == "Clip":
+        return float(_array(_input(node, 1))) >= 0
+    if node.op_type not in KEEP_SIGN:
+        return False
+    read = len(node.inputs) if node.op_type in ("Concat", "Add") else 1
+    return all(_is_non_negative(_input(node, position)) for position in range(read))
+
+
+def _drop_implied_activation(graph: ir.Graph, quantizer: ir.Node) -> None:
+    """Removes the ReLU or ReLU6 before a quantizer that clips at the same bounds, if nobody else reads it."""
+    node = _input(quantizer, 0).producer()
+    if node is None or node.op_type not in ("Relu", "Clip") or len(node.outputs[0].uses()) > 1:
+        return
+    if node.op_type == "Clip":
+        end = SIGNED_STEPS * float(_array(_input(quantizer, 1)))
+        implied = float(_array(_input(node, 1))) == 0 and float(_array(_input(node, 2))) >= end * (1 - 1e-6)
+        if not implied:
+            return
+    quantizer.replace_input_with(0, node.inputs[0])
+    graph.remove(node, safe=True)
+
+
+def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -> None:
+    scale = _array(_input(quantizer, 1))
+    zero_point = 0 if non_negative else SIGNED_ZERO_POINT
+    if non_negative:
+        scale = (scale.astype(np.float64) * SIGNED_STEPS / UNSIGNED_STEPS).astype(np.float32)
+    grid = [
+        _initializer(graph, f"{quantizer.name}/unsigned_scale", scale),
+        _initializer(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),
+    ]
+    quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
+    for node in (quantizer, *(use.node for use in quantizer.outputs[0].uses())):
+        for position, value in enumerate(grid, start=1):
+            node.replace_input_with(position, value)
+
+
+def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
+    """The bias on the grid of the integer sum that it is added to: input step times weight step, 32 bits wide."""
+    bias, input_step, weight_step = _input(conv, 2), _step_of(_input(conv, 0)), _step_of(_input(conv, 1))
+    if input_step is None or weight_step is None or not bias.is_initializer():
+        return
+    step = (input_step.astype(np.float64) * weight_step).astype(np.float32)
+    codes = np.clip(np.rint(_array(bias) / step.astype(np.float64)), -(2**31) + 1, 2**31 - 1).astype(np.int32)
+    inputs = [
+        _initializer(graph, f"{bias.name}/integers", codes),
+        _initializer(graph, f"{bias.name}/scale", step),
+        _initializer(graph, f"{bias.name}/zero_point", np.zeros(len(codes), np.int32)),
+    ]
+    dequantizer = ir.node("DequantizeLinear", inputs, attributes={"axis": 0}, name=f"{bias.name}/DequantizeLinear")
+    output = dequantizer.outputs[0]
+    output.name, output.type = f"{dequantizer.name}_output", ir.TensorType(ir.DataType.FLOAT)
+    output.shape = ir.Shape([len(codes)])
+    graph.insert_before(conv, dequantizer)
+    conv.replace_input_with(2, output)
+
+
+def _step_of(value: ir.Value) -> Array | None:
+    """The scale of the grid that the value lies on."""
+    node = value.producer()
+    return _array(_input(node, 1)) if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _input(node: ir.Node, position: int) -> ir.Value:
+    value = node.inputs[position]
+    assert value is not None
+    return value
+
+
+def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    if name not in graph.initializers:
+        value = ir.Value(
+            name=name,
+            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+            shape=ir.Shape(array.shape),
+            const_value=ir.tensor(array, name=name),
+        )
+        graph.register_initializer(value)
+    return graph.initializers[name]
+
+
+def _drop_unused_initializers(graph: ir.Graph) -> None:
+    for name in [name for name, value in graph.initializers.items() if not value.uses()]:
+        del graph.initializers[name]
+
+
+def _array(value: ir.Value) -> Array:
+    assert value.const_value is not None
+    return value.const_value.numpy()

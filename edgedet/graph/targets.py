@@ -1,0 +1,31 @@
+"""What an exported file can be made for, and the function that makes it of the master graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from onnx import ModelProto
+
+from edgedet.errors import unknown_value
+from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
+
+MASTER = "master"
+
+
+def _as_it_is(master: ModelProto) -> ModelProto:
+    return master
+
+
+TARGETS: Mapping[str, Callable[[ModelProto], ModelProto]] = {MASTER: _as_it_is, "ort-cpu": lower_for_ort_cpu}
+
+
+def lower(master: ModelProto, target: str) -> ModelProto:
+    """The graph for one of `TARGETS`."""
+    require_target(target)
+    return TARGETS[target](master)
+
+
+def require_target(target: str) -> None:
+    """Refuses a name that is none of `TARGETS`."""
+    if target not in TARGETS:
+        raise unknown_value("target", target, TARGETS, where="--target")

@@ -1,0 +1,154 @@
+"""From a float detector to one that rounds its edges and weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from edgedet.errors import unknown_value
+from edgedet.models.detector import DetectionNetwork, Detector
+from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
+from edgedet.models.quantized.edges import FLOAT_FROM, Edge, find_edges
+from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
+from edgedet.models.quantized.recipe import Recipe
+
+QUANTIZERS = "quantizers"
+
+
+class QuantizedDetector(DetectionNetwork):
+    """A detector of the same inputs and outputs whose tensors between layers lie on INT8 grids.
+
+    Its channel shuffles are folded first, so its weights are those of the folded detector.
+
+    Args:
+        detector: float; it is copied.
+        recipe: what stays float.
+
+    Attributes:
+        recipe: how the detector was quantized.
+        edges: the tensors that share a grid each.
+        network: the traced network with the quantizers in it.
+    """
+
+    def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        super().__init__()
+        network = traced(detector)
+        edges = find_edges(network)
+        for name in recipe.keep_float:
+            if name not in (known := [edge.name for edge in edges]):
+                raise unknown_value("edge", name, known)
+        self.architecture = detector.architecture
+        self.recipe = recipe
+        self.edges = tuple(edge for edge in edges if edge.name not in recipe.keep_float)
+        self.network = network
+        self._strides = detector.strides
+        self._num_classes = detector.num_classes
+        rounded = {node for edge in self.edges for node in (*edge.sources, *edge.carriers)}
+        for name, conv in _readers_of(network, rounded):
+            network.set_submodule(name, QuantizedConv2d(conv))
+        for index, edge in enumerate(self.edges):
+            _insert(network, edge, index)
+        network.recompile()
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self._num_classes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the head's levels."""
+        return self._strides
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+    def quantizers(self) -> Mapping[str, FakeQuantize]:
+        """The quantizer of each edge, by the edge's name."""
+        modules = {edge.name: self.network.get_submodule(_path(index)) for index, edge in enumerate(self.edges)}
+        return {name: module for name, module in modules.items() if isinstance(module, FakeQuantize)}
+
+
+def folded(quantized: QuantizedDetector) -> QuantizedDetector:
+    """A copy in which every convolution has taken in its batch normalisation, for inference.
+
+    The grid of a channel's weights grows by the factor that the weights grow by, so no weight rounds otherwise.
+    """
+    quantized = copy.deepcopy(quantized).eval()
+    network = quantized.network
+    for node in network.graph.nodes:
+        if node.op != "call_module" or not isinstance(norm := network.get_submodule(str(node.target)), nn.BatchNorm2d):
+            continue
+        (source,) = node.all_input_nodes
+        conv = network.get_submodule(str(source.target))
+        assert isinstance(conv, nn.Conv2d) and list(source.users) == [node]
+        network.set_submodule(str(source.target), _fold(conv, norm))
+        node.replace_all_uses_with(source)
+        network.graph.erase_node(node)
+    network.recompile()
+    network.delete_all_unused_submodules()
+    return quantized
+
+
+def with_rounded_carriers(quantized: QuantizedDetector) -> QuantizedDetector:
+    """A copy that rounds what picks and repeats rounded values once more, which changes nothing.
+
+    For a graph in which every tensor that a runtime may keep as integers says so.
+    """
+    quantized = copy.deepcopy(quantized)
+    network = quantized.network
+    for index, edge in enumerate(quantized.edges):
+        nodes = {node.name: node for node in network.graph.nodes}
+        for name in edge.carriers:
+            if nodes[name].target != "split":  # gives a tuple; its parts are carriers themselves
+                _round(network, nodes[name], index)
+    network.recompile()
+    return quantized
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    fused = fuse_conv_bn_eval(conv, norm)
+    if isinstance(fused, QuantizedConv2d):
+        assert norm.running_var is not None
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        with torch.no_grad():
+            fused.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=SMALLEST_SCALE)
+    return fused
+
+
+def traced(detector: Detector) -> fx.GraphModule:
+    """The graph of a float detector without channel shuffles, in which edges are found."""
+    network = fx.symbolic_trace(fold_channel_shuffles(detector))
+    return network.train(detector.training)
+
+
+def _readers_of(network: fx.GraphModule, rounded: Collection[str]) -> Iterator[tuple[str, nn.Conv2d]]:
+    """The convolutions that read rounded values, but for those that give the logits."""
+    for node in network.graph.nodes:
+        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        reads_rounded = all(source.name in rounded for source in node.all_input_nodes)
+        if isinstance(module, nn.Conv2d) and reads_rounded and not str(node.target).startswith(FLOAT_FROM):
+            yield str(node.target), module
+
+
+def _path(index: int) -> str:
+    return f"{QUANTIZERS}.{index}"
+
+
+def _insert(network: fx.GraphModule, edge: Edge, index: int) -> None:
+    """Rounds what the edge's sources give, for all of their readers."""
+    network.add_submodule(_path(index), FakeQuantize())
+    nodes = {node.name: node for node in network.graph.nodes}
+    for source in edge.sources:
+        _round(network, nodes[source], index)
+
+
+def _round(network: fx.GraphModule, node: fx.Node, index: int) -> None:
+    with network.graph.inserting_after(node):
+        rounded = network.graph.call_module(_path(index), (node,))
+    node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)

@@ -1,0 +1,103 @@
+"""Which tensors of a detector are rounded, and which of them share a grid.
+
+An edge is a set of tensors on one grid: what a convolution (with its normalisation and activation), an addition or the
+image gives, and everything that only picks or repeats those values: maximum pooling, nearest upsampling, slices and
+concatenations. All readers of a tensor see the same rounded values, and a concatenation copies bytes.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+FLOAT_FROM = "head.outputs"
+"""What these convolutions give, and all that follows, stays float: logits, box distributions, decoding."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Tensors on one grid, as names of nodes of the traced network.
+
+    Attributes:
+        name: of the first source, which is the module path of the layer that gives it.
+        sources: nodes whose results are rounded.
+        carriers: nodes that pick or repeat rounded values.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    carriers: tuple[str, ...]
+
+
+def find_edges(network: fx.GraphModule) -> tuple[Edge, ...]:
+    """The edges of a traced detector, in the order of its computation."""
+    nodes = [node for node in network.graph.nodes if not _is_float(node)]
+    quantized = [node for node in nodes if any(_reads_rounded(user, network) for user in node.users)]
+    owner = {node: node for node in quantized}
+    for node in quantized:
+        if _carries(node, network):
+            for source in node.all_input_nodes:
+                _join(owner, source, node)
+    groups: dict[fx.Node, list[fx.Node]] = {}
+    for node in quantized:
+        groups.setdefault(_root(owner, node), []).append(node)
+    return tuple(_edge(members, network) for members in groups.values())
+
+
+def _edge(members: list[fx.Node], network: fx.GraphModule) -> Edge:
+    carriers = [node for node in members if _carries(node, network)]
+    sources = [node for node in members if node not in carriers]
+    name = str(sources[0].target) if sources[0].op == "call_module" else sources[0].name
+    return Edge(name, tuple(node.name for node in sources), tuple(node.name for node in carriers))
+
+
+def _is_float(node: fx.Node) -> bool:
+    """Whether the node lies behind a convolution that gives logits, or is one."""
+    return any(one.op == "call_module" and str(one.target).startswith(FLOAT_FROM) for one in _with_ancestors(node))
+
+
+def _with_ancestors(node: fx.Node) -> Iterator[fx.Node]:
+    seen, waiting = set[fx.Node](), [node]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            yield one
+            waiting += one.all_input_nodes
+
+
+def _reads_rounded(node: fx.Node, network: fx.GraphModule) -> bool:
+    """Whether the node is one of those that integer kernels exist for, and whose inputs are therefore rounded."""
+    return isinstance(_module(node, network), nn.Conv2d) or _adds(node) or _carries(node, network)
+
+
+def _carries(node: fx.Node, network: fx.GraphModule) -> bool:
+    if node.op == "call_module":
+        return isinstance(_module(node, network), nn.MaxPool2d)
+    if node.op == "call_method":
+        return node.target == "split"
+    return node.op == "call_function" and node.target in (torch.cat, functional.interpolate, operator.getitem)
+
+
+def _adds(node: fx.Node) -> bool:
+    return node.op == "call_function" and node.target in (operator.add, torch.add)
+
+
+def _module(node: fx.Node, network: fx.GraphModule) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _root(owner: dict[fx.Node, fx.Node], node: fx.Node) -> fx.Node:
+    while owner[node] is not node:
+        node = owner[node]
+    return node
+
+
+def _join(owner: dict[fx.Node, fx.Node], first: fx.Node, second: fx.Node) -> None:
+    """The group that comes first keeps its root."""
+    owner[_root(owner, second)] = _root(owner, first)

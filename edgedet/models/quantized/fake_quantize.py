@@ -1,0 +1,114 @@
+"""Symmetric INT8 fake quantization: values are rounded to the grid that an integer kernel has, and stay float."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PER_TENSOR = -1
+"""The axis of a quantizer with a single scale."""
+
+LOWEST, HIGHEST = -128, 127
+SMALLEST_SCALE = 1e-8
+
+
+@torch.library.custom_op("edgedet::fake_quantize", mutates_args=())
+def fake_quantize(x: Tensor, scale: Tensor, axis: int) -> Tensor:
+    """`clamp(round(x / scale), -128, 127) * scale`, ties to even, as ONNX's QuantizeLinear and DequantizeLinear.
+
+    The gradient is that of learned step sizes (LSQ, Esser et al., ICLR 2020): that of `x` passes inside the grid's
+    range; that of a scale is scaled by `1 / sqrt(n * 127)`, where `n` is the number of values that share the scale.
+
+    Args:
+        x: any shape, float.
+        scale: `[]`, or `[x.shape[axis]]`; positive.
+        axis: the axis of `x` that has a scale each, or `PER_TENSOR`.
+    """
+    step = _along(scale, axis, x.ndim)
+    return (x / step).round_().clamp_(LOWEST, HIGHEST).mul_(step)
+
+
+@fake_quantize.register_fake
+def _(x: Tensor, scale: Tensor, axis: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _along(scale: Tensor, axis: int, dimensions: int) -> Tensor:
+    if axis == PER_TENSOR:
+        return scale
+    return scale.view([-1 if dimension == axis else 1 for dimension in range(dimensions)])
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.axis = inputs[2]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    x, scale = ctx.saved_tensors
+    steps = x / _along(scale, ctx.axis, x.ndim)
+    inside = (steps >= LOWEST) & (steps <= HIGHEST)
+    gradient_scale = None
+    if ctx.needs_input_grad[1]:
+        codes = steps.round().clamp_(LOWEST, HIGHEST)
+        slope = (codes - steps * inside) * gradient
+        axes = [dimension for dimension in range(x.ndim) if dimension != ctx.axis]
+        total = slope.sum() if ctx.axis == PER_TENSOR else slope.sum(dim=axes)
+        gradient_scale = total.view_as(scale) / math.sqrt(x.numel() / scale.numel() * HIGHEST)
+    return gradient * inside, gradient_scale, None
+
+
+fake_quantize.register_autograd(_backward, setup_context=_keep_inputs)
+
+
+class FakeQuantize(nn.Module):
+    """Rounds to an INT8 grid; one module for all tensors that share the grid.
+
+    Args:
+        channels: number of scales along axis 0 (weights), or None for a single one (activations).
+    """
+
+    def __init__(self, channels: int | None = None) -> None:
+        super().__init__()
+        self.axis = PER_TENSOR if channels is None else 0
+        self.scale = nn.Parameter(torch.ones([] if channels is None else channels), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounded: Tensor = fake_quantize(x, self.scale, self.axis)
+        return rounded
+
+    @torch.no_grad()
+    def set_range(self, largest: Tensor) -> None:
+        """Sets the scales so that `largest` (of the scales' shape, 0 or more) is the end of the grid."""
+        self.scale.copy_((largest / HIGHEST).clamp(min=SMALLEST_SCALE))
+
+
+class QuantizedConv2d(nn.Conv2d):
+    """A convolution whose weights are rounded to a grid for each output channel."""
+
+    def __init__(self, source: nn.Conv2d) -> None:
+        super().__init__(
+            source.in_channels,
+            source.out_channels,
+            source.kernel_size,  # type: ignore[arg-type]
+            source.stride,  # type: ignore[arg-type]
+            source.padding,  # type: ignore[arg-type]
+            source.dilation,  # type: ignore[arg-type]
+            source.groups,
+            source.bias is not None,
+            device=source.weight.device,
+            dtype=source.weight.dtype,
+        )
+        self.load_state_dict(source.state_dict())
+        self.weight_quantizer = FakeQuantize(source.out_channels).to(source.weight)
+        self.fit_weight_range()
+
+    def fit_weight_range(self) -> None:
+        """Sets each channel's grid to end at its largest weight."""
+        self.weight_quantizer.set_range(self.weight.detach().abs().amax(dim=(1, 2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight_quantizer(self.weight), self.bias)

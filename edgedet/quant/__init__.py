@@ -1,0 +1,1 @@
+"""From a float detector to an INT8 one: calibration."""

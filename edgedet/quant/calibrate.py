@@ -1,0 +1,101 @@
+"""The values that a detector's edges take on calibration images, and the INT8 detector made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from edgedet.errors import CheckFailedError
+from edgedet.models.detector import Detector
+from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.edges import find_edges
+from edgedet.models.quantized.recipe import Recipe
+from edgedet.quant.ranges import BINS, Histogram, range_of
+from edgedet.spec import Preprocess
+
+DEFAULT_RECIPE = Recipe()
+
+
+def quantize(
+    detector: Detector, histograms: Mapping[str, Histogram], *, method: str, recipe: Recipe = DEFAULT_RECIPE
+) -> QuantizedDetector:
+    """The INT8 detector of a float one, in eval mode.
+
+    Args:
+        detector: float, in eval mode.
+        histograms: of every edge, see `observe`.
+        method: one of `edgedet.quant.ranges.METHODS`.
+        recipe: what stays float, and what is kept with the checkpoint.
+    """
+    quantized = QuantizedDetector(detector, recipe)
+    for name, quantizer in quantized.quantizers().items():
+        quantizer.set_range(torch.tensor(range_of(histograms[name], method)))
+    return quantized.eval()
+
+
+def fit_to_noise(detector: Detector, preprocess: Preprocess) -> QuantizedDetector:
+    """An INT8 detector whose grids fit random images: for latency only, where the weights are random too."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, preprocess.height, preprocess.width, generator=generator)
+    return quantize(detector, observe(detector, lambda: [(images, "noise")]), method="max")
+
+
+@torch.no_grad()
+def observe(detector: Detector, batches: Callable[[], Iterable[tuple[Tensor, str]]]) -> dict[str, Histogram]:
+    """A histogram of the absolute values of every edge of a float detector in eval mode.
+
+    Args:
+        detector: float, in eval mode.
+        batches: gives the input tensors `[B, 3, H, W]` with a name for errors; called twice, for the ranges and for
+            the counts.
+
+    Raises:
+        CheckFailedError: an edge takes a value that is not finite.
+    """
+    network = traced(detector)
+    edge_of = {source: edge.name for edge in find_edges(network) for source in edge.sources}
+    largest: dict[str, float] = dict.fromkeys(edge_of.values(), 0.0)
+    counts = {name: np.zeros(BINS) for name in largest}
+
+    def widen(edge: str, values: Tensor, where: str) -> None:
+        size = float(values.abs().max())
+        if not np.isfinite(size):
+            raise CheckFailedError(
+                f"the values of {edge} are not finite", where=where, fix="train again, or leave the image out"
+            )
+        largest[edge] = max(largest[edge], size)
+
+    def count(edge: str, values: Tensor, where: str) -> None:
+        if largest[edge] > 0:
+            counts[edge] += torch.histc(values.abs().float(), BINS, 0, largest[edge]).double().numpy()
+
+    for see in (widen, count):
+        for images, where in batches():
+            _Watching(network, edge_of, see, where).run(images)
+    return {name: Histogram(counts[name], largest[name]) for name in largest}
+
+
+class _Watching(fx.Interpreter):
+    """Runs a traced network and shows what the sources of its edges give."""
+
+    def __init__(
+        self,
+        network: fx.GraphModule,
+        edge_of: Mapping[str, str],
+        see: Callable[[str, Tensor, str], None],
+        where: str,
+    ) -> None:
+        super().__init__(network)
+        self._edge_of = edge_of
+        self._see = see
+        self._where = where
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.name in self._edge_of:
+            self._see(self._edge_of[n.name], result, self._where)
+        return result

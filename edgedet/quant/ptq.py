@@ -1,0 +1,196 @@
+"""Post-training quantization of a checkpoint: calibration on the user's images, and what it costs in accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgedet.data.find import read_dataset, split_of
+from edgedet.data.images import read_image, try_read_image
+from edgedet.data.sample import Sample
+from edgedet.data.sheet import spread
+from edgedet.errors import EdgedetError
+from edgedet.evaluate.coco import Metrics
+from edgedet.evaluate.run import evaluate
+from edgedet.files import require_writable_folder
+from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
+from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
+from edgedet.models.quantized.recipe import Calibration, Recipe
+from edgedet.progress import Track, no_progress
+from edgedet.quant.calibrate import observe, quantize
+from edgedet.quant.ranges import require_method
+from edgedet.runtime import detector as runtime
+from edgedet.runtime.backends.torch import TorchBackend
+from edgedet.runtime.preprocess import preprocess
+from edgedet.spec import Preprocess, Spec
+
+MIN_IMAGES = 8
+RANKED_IMAGES = 16
+RANKED_SCORE = 0.05
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A written INT8 checkpoint and how it compares with the float one.
+
+    Attributes:
+        path: of the checkpoint.
+        recipe: how it was made.
+        edges: how many grids it has.
+        split: what both were evaluated on.
+        float_metrics: of the float checkpoint.
+        int8_metrics: of the INT8 one.
+        rank_correlation: Spearman's, of the scores of both where the float one's exceed 0.05.
+    """
+
+    path: Path
+    recipe: Recipe
+    edges: int
+    split: str
+    float_metrics: Metrics
+    int8_metrics: Metrics
+    rank_correlation: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain record, ready for JSON."""
+        return {
+            "path": str(self.path),
+            "edges": self.edges,
+            "recipe": self.recipe.model_dump(),
+            "split": self.split,
+            "float": self.float_metrics.to_dict(),
+            "int8": self.int8_metrics.to_dict(),
+            "rank_correlation": self.rank_correlation,
+        }
+
+
+def quantize_checkpoint(
+    model: Path,
+    data: Path,
+    out: Path | None = None,
+    *,
+    method: str = "mse",
+    images: int = 128,
+    split: str = "train",
+    eval_split: str = "val",
+    keep_float: Sequence[str] = (),
+    track: Track = no_progress,
+) -> Quantization:
+    """Calibrates a float checkpoint, evaluates both, and writes the INT8 one.
+
+    Args:
+        model: the float checkpoint.
+        data: the dataset to calibrate and to evaluate on.
+        out: the file to write; None means `<name>-int8.pt` beside the checkpoint.
+        method: how a grid's end is chosen, one of `edgedet.quant.ranges.METHODS`.
+        images: how many to calibrate on, spread evenly over the split.
+        split: to calibrate on.
+        eval_split: to evaluate both on.
+        keep_float: edges that are not rounded.
+        track: watches the long loops.
+
+    Raises:
+        EdgedetError: the checkpoint is quantized already, or the images do not do.
+        CheckFailedError: a value is not finite.
+    """
+    require_method(method)
+    out = model.with_name(f"{model.stem}-int8.pt") if out is None else out
+    if out.resolve() == model.resolve():
+        raise EdgedetError("would replace the float checkpoint", where=out, fix="choose another --out")
+    require_writable_folder(out.parent)
+    checkpoint = load_checkpoint(model)
+    detector, spec = checkpoint.float_detector, checkpoint.spec
+    dataset = read_dataset(data)
+    judged = split_of(dataset, eval_split)
+    chosen, pixels_sha256 = calibration_images(split_of(dataset, split), images, where=data)
+    calibration = Calibration(
+        method=method,
+        images=len(chosen),
+        images_sha256=pixels_sha256,
+        weights_sha256=weights_sha256(detector),
+        preprocess_sha256=hashlib.sha256(spec.preprocess.model_dump_json().encode()).hexdigest(),
+    )
+    histograms = observe(detector, partial(_tensors, chosen, spec.preprocess, track))
+    recipe = Recipe(keep_float=tuple(keep_float), calibration=calibration)
+    quantized = quantize(detector, histograms, method=method, recipe=recipe)
+    before, after = _runtime(detector, spec), _runtime(quantized, spec)
+    metrics = [evaluate(one, judged, dataset.class_names, track=track).metrics for one in (before, after)]
+    correlation = rank_correlation(before, after, chosen[:RANKED_IMAGES])
+    save_checkpoint(out, quantized, spec)
+    return Quantization(out, recipe, len(quantized.edges), eval_split, metrics[0], metrics[1], correlation)
+
+
+def calibration_images(samples: Sequence[Sample], count: int, *, where: object = None) -> tuple[list[Sample], str]:
+    """`count` samples spread evenly over those whose image can be read, and the SHA-256 of their pixels.
+
+    Raises:
+        EdgedetError: there are fewer, fewer than 8 were asked for, or they all look alike.
+    """
+    if count < MIN_IMAGES:
+        fix = f"calibrate on {MIN_IMAGES} or more: grids that fit a few images clip the others"
+        raise EdgedetError(f"{count} calibration images are too few", where="--images", fix=fix)
+    chosen: list[Sample] = []
+    digest, seen = hashlib.sha256(), set[bytes]()
+    for sample in spread(samples, count):
+        image = try_read_image(sample.image)
+        if image is not None:
+            pixels = hashlib.sha256(image.tobytes()).digest()
+            digest.update(pixels)
+            seen.add(pixels)
+            chosen.append(sample)
+    if len(chosen) < count:
+        what = f"{count} calibration images were asked for, but only {len(chosen)} can be read"
+        raise EdgedetError(what, where=where, fix=f"--images {len(chosen)}, or another --split")
+    if len(seen) == 1:
+        raise EdgedetError(
+            "the calibration images are all alike", where=where, fix="calibrate on what the camera will see"
+        )
+    return chosen, digest.hexdigest()
+
+
+def weights_sha256(detector: Detector) -> str:
+    """Of a float detector's parameters and statistics, with their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(detector.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def rank_correlation(first: runtime.Detector, second: runtime.Detector, samples: Iterable[Sample]) -> float:
+    """Spearman's rank correlation of two detectors' scores, where the first's exceed 0.05; 1 where none does."""
+    pairs = []
+    for sample in samples:
+        tensor, _ = first.preprocess([read_image(sample.image)])
+        scores = [one.infer(tensor)[1].ravel() for one in (first, second)]
+        pairs.append(np.stack(scores)[:, scores[0] > RANKED_SCORE])
+    a, b = np.concatenate(pairs, axis=1)
+    if len(a) < 2:
+        return 1.0
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Places in ascending order; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
+
+
+def _tensors(samples: Sequence[Sample], spec: Preprocess, track: Track) -> Iterator[tuple[Tensor, str]]:
+    for sample in track(samples, "calibrating"):
+        yield torch.from_numpy(preprocess(read_image(sample.image), spec)[0])[None], str(sample.image)
+
+
+def _runtime(network: DetectionNetwork, spec: Spec) -> runtime.Detector:
+    decoded: nn.Module = DecodedDetector(network, spec.preprocess.height, spec.preprocess.width)
+    return runtime.Detector(TorchBackend(decoded), spec)

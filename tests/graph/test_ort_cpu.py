@@ -1,0 +1,177 @@
+"""The graph for ONNX Runtime: which quantizers it has, and that all of its convolutions run as integer kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from edgedet.errors import EdgedetError
+from edgedet.graph.checks import CHECKS
+from edgedet.graph.export import export_model, export_onnx, master_graph
+from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
+from edgedet.graph.source import find_model
+from edgedet.graph.targets import lower
+from edgedet.models.checkpoint import save_checkpoint
+from edgedet.models.detector import Detector
+from edgedet.quant.calibrate import fit_to_noise
+
+FAMILIES = ["shufflenetv2_0.5x", "mobilenetv2_0.35", "squeezenet_1.1"]
+SIDE = 64
+
+
+@lru_cache(maxsize=len(FAMILIES))
+def master_of(name: str) -> ModelProto:
+    detector, spec = find_model(name, classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    return master_graph(fit_to_noise(detector, spec.preprocess), spec, batch=1, dynamic_batch=False)
+
+
+@pytest.fixture(params=FAMILIES)
+def master(request: pytest.FixtureRequest) -> ModelProto:
+    return master_of(request.param)
+
+
+def constants(model: ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def activation_quantizers(model: ModelProto) -> dict[str, NodeProto]:
+    """By the name of what they give, which a lowering keeps."""
+    known = constants(model)
+    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return {node.output[0]: node for node in nodes if node.input[0] not in known}
+
+
+def outputs(model: ModelProto, images: np.ndarray, optimized: Path | None = None) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(["boxes", "scores"], {"images": images})
+
+
+def test_the_master_is_sound_and_stays_as_it_is(master: ModelProto) -> None:
+    _, spec = find_model(str(master.graph.name), classes=3, size=(SIDE, SIDE))
+    assert [fault for check in CHECKS.values() for fault in check(master, spec, 1)] == []
+    before = master.SerializeToString()
+    lower_for_ort_cpu(master)
+    assert master.SerializeToString() == before
+
+
+def test_in_the_master_every_weight_and_edge_is_symmetric(master: ModelProto) -> None:
+    known = constants(master)
+    for node in master.graph.node:
+        if node.op_type == "QuantizeLinear":
+            zero_point = known[node.input[2]]
+            assert zero_point.dtype == np.int8 and not zero_point.any()
+    convolutions = [node for node in master.graph.node if node.op_type == "Conv"]
+    dequantized = {node.output[0] for node in master.graph.node if node.op_type == "DequantizeLinear"}
+    for conv in convolutions:
+        assert conv.input[0] in dequantized, "every convolution reads rounded values, those of the logits too"
+        assert (conv.input[1] in dequantized) != conv.name.startswith("head.outputs")
+
+
+def test_no_quantizer_is_added_and_none_is_coarser(master: ModelProto) -> None:
+    lowered = lower_for_ort_cpu(master)
+    before, after = activation_quantizers(master), activation_quantizers(lowered)
+    assert set(after) <= set(before)
+    old, new = constants(master), constants(lowered)
+    for name, node in after.items():
+        step, new_step = float(old[before[name].input[1]]), float(new[node.input[1]])
+        zero_point = new[node.input[2]]
+        assert zero_point.dtype == np.uint8
+        assert new_step <= step
+        # The ends of the range: the same above; below, zero where nothing is negative, else the same too.
+        assert (255 - int(zero_point)) * new_step == pytest.approx(127 * step, rel=1e-6)
+        assert -int(zero_point) * new_step == pytest.approx(0 if zero_point == 0 else -128 * step, rel=1e-6)
+
+
+def test_weights_and_biases_are_integers(master: ModelProto) -> None:
+    lowered = lower_for_ort_cpu(master)
+    onnx.checker.check_model(lowered, full_check=True)
+    known, made_by = constants(lowered), {node.output[0]: node for node in lowered.graph.node}
+    for conv in [node for node in lowered.graph.node if node.op_type == "Conv"]:
+        if conv.name.startswith("head.outputs"):
+            continue
+        weight, bias = (known[made_by[name].input[0]] for name in conv.input[1:])
+        assert (weight.dtype, bias.dtype) == (np.int8, np.int32)
+        steps = [known[made_by[name].input[1]] for name in conv.input]
+        np.testing.assert_allclose(steps[2], steps[0] * steps[1], rtol=1e-6)
+
+
+def test_activations_vanish_into_quantizers(master: ModelProto) -> None:
+    lowered = lower_for_ort_cpu(master)
+    kinds = Counter(node.op_type for node in lowered.graph.node)
+    assert kinds["Relu"] == 0
+    assert kinds["Clip"] == 0
+    assert Counter(node.op_type for node in master.graph.node)[("Clip" if "mobile" in master.graph.name else "Relu")]
+
+
+def test_every_quantized_convolution_runs_as_an_integer_kernel(master: ModelProto, tmp_path: Path) -> None:
+    lowered = lower_for_ort_cpu(master)
+    images = np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+    outputs(lowered, images, tmp_path / "optimized.onnx")
+    optimized = onnx.load(tmp_path / "optimized.onnx")
+    kinds = Counter(node.op_type for node in optimized.graph.node)
+    convolutions = [node.name for node in master.graph.node if node.op_type == "Conv"]
+    floats = [name for name in convolutions if name.startswith("head.outputs")]
+    assert kinds["QLinearConv"] == len(convolutions) - len(floats)
+    assert kinds["Conv"] + kinds["FusedConv"] == len(floats) == 4
+    assert kinds["QuantizeLinear"] == 1, "of the images; nothing else goes from float to integer"
+
+
+def test_it_computes_what_the_master_does(master: ModelProto) -> None:
+    images = np.random.default_rng(1).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+    (boxes, scores), (expected_boxes, expected_scores) = (
+        outputs(model, images) for model in (lower_for_ort_cpu(master), master)
+    )
+    assert expected_scores.std() > 0
+    assert np.quantile(np.abs(boxes - expected_boxes), 0.999) < 2
+    assert np.quantile(np.abs(scores - expected_scores), 0.999) < 0.02
+
+
+def test_a_float_master_stays_float() -> None:
+    detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+    master = master_graph(detector, spec, batch=1, dynamic_batch=False)
+    kinds = [Counter(node.op_type for node in model.graph.node) for model in (master, lower_for_ort_cpu(master))]
+    assert kinds[0] == kinds[1]
+
+
+class TestExport:
+    def test_a_model_by_name_says_that_its_grids_fit_noise(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        export = export_model("squeezenet_1.1", target="ort-cpu", classes=3, size=(SIDE, SIDE))
+        assert export.path == Path("squeezenet_1.1.ort-cpu.onnx")
+        assert (export.target, export.quantized, export.spec.random_weights) == ("ort-cpu", True, True)
+        types = {tensor.data_type for tensor in onnx.load(export.path).graph.initializer}
+        assert TensorProto.INT8 in types
+
+    def test_a_float_checkpoint_is_refused_with_the_way(self, tmp_path: Path) -> None:
+        detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+        save_checkpoint(tmp_path / "best.pt", detector, spec.model_copy(update={"random_weights": False}))
+        with pytest.raises(EdgedetError, match="nothing to lower") as caught:
+            export_model(str(tmp_path / "best.pt"), target="ort-cpu")
+        assert "edgedet quantize" in str(caught.value.fix)
+
+    def test_an_unknown_target(self) -> None:
+        with pytest.raises(EdgedetError, match="unknown target 'ort_cpu'") as caught:
+            lower(master_of("squeezenet_1.1"), "ort_cpu")
+        assert "did you mean 'ort-cpu'" in str(caught.value.fix)
+
+    def test_a_quantized_detector_with_a_free_batch(self, tmp_path: Path) -> None:
+        detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+        assert isinstance(detector, Detector)
+        quantized = fit_to_noise(detector, spec.preprocess)
+        export = export_onnx(quantized, spec, tmp_path / "q.onnx", target="ort-cpu", dynamic_batch=True)
+        assert export.batch is None
+        assert export.agreement.score_error < 0.1
