@@ -196,7 +196,6 @@ def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_
 def _folded(detector: DetectionNetwork, spec: Spec) -> torch.nn.Module:
     if isinstance(detector, QuantizedDetector):
         return _decoded(with_rounded_carriers(fold_quantized(detector)), spec)
-    assert isinstance(detector, Detector)
     return fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
 
 

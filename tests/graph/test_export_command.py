@@ -106,6 +106,7 @@ class TestCommand:
             "data": None,
             "batch": 1,
             "dynamic_batch": True,
+            "target": "master",
             "classes": 5,
             "size": (64, 96),
             "activation": "mish",

@@ -12,18 +12,20 @@ import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from edgedet.models.backbones.shufflenetv2 import DownsamplingUnit, ShuffleNetV2, ShuffleUnit
-from edgedet.models.detector import Detector
+from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.folding.shuffle_plan import ShufflePlan, plan_shuffles
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("stage2", "stage3", "stage4")
 
+Network = TypeVar("Network", bound=DetectionNetwork)
 Layer = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
@@ -58,13 +60,15 @@ class FoldedStage(nn.Sequential):
             arrived[reader].append(parts[position])
 
 
-def fold_channel_shuffles(detector: Detector) -> Detector:
+def fold_channel_shuffles(detector: Network) -> Network:
     """A copy of a detector without channel shuffles, exact to the order of summation.
 
-    A detector whose backbone is no ShuffleNetV2, or was folded before, is copied as it is; so is one with a unit of
+    A network whose backbone is no ShuffleNetV2, or was folded before, is copied as it is; so is one with a unit of
     unknown layout, with a warning that names the unit.
     """
     detector = copy.deepcopy(detector)
+    if not isinstance(detector, Detector):
+        return detector
     backbone = detector.backbone
     if not isinstance(backbone, ShuffleNetV2) or isinstance(backbone.stage2, FoldedStage):
         return detector
