@@ -21,7 +21,7 @@ def command(
         typer.Option(help="Dataset or image to compare the two on.", show_default="8 generated images"),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="master, or ort-cpu for ONNX Runtime's integer kernels (quantized checkpoints).")
+        str, typer.Option(help="master; of a quantized checkpoint also ort-cpu, trt8, trt10 or fp32.")
     ] = "master",
     imgsz: Annotated[
         str | None,
@@ -89,3 +89,8 @@ def _render(result: dict[str, Any]) -> None:
         f"boxes within {agreement['box_error']:.2g} px (tolerance {agreement['box_tolerance']:g}), "
         f"scores within {agreement['score_error']:.2g} (tolerance {agreement['score_tolerance']:g})"
     )
+    if agreement["quantile"] < 1:
+        print(
+            f"  in {agreement['quantile']:.1%} of the cases, for boxes among the {agreement['best_share']:.0%} with the "
+            "highest scores: a value beside the middle of two steps may fall either way"
+        )

@@ -17,7 +17,7 @@ PREFIX = "detector"
 """The network's attribute in `edgedet.models.detector.DecodedDetector`: names in the file are those in a checkpoint."""
 
 QUANTIZED_PREFIX = f"{PREFIX}.network"
-"""The same of a quantized detector: the traced network, in which quantizers and what joins layers have no module."""
+"""The same of a quantized detector: the network as it was traced."""
 
 DECODE = "decode"
 """The path of nodes outside the network itself."""
@@ -86,8 +86,8 @@ def _module_path(node: NodeProto, constants: Collection[str]) -> str | None:
             return _within_network(name.removesuffix(".weight"))
     notes = {note.key: note.value for note in node.metadata_props}
     scopes = ast.literal_eval(notes.get(SCOPES_KEY, "[]"))
-    if len(scopes) < 2 or scopes[-2] == QUANTIZED_PREFIX or scopes[-2].startswith(f"{QUANTIZED_PREFIX}.{QUANTIZERS}."):
-        return None
+    if len(scopes) < 2 or scopes[-2] == PREFIX or scopes[-2].startswith(f"{QUANTIZED_PREFIX}.{QUANTIZERS}."):
+        return None  # what joins the layers of a traced network, or rounds what they give
     return _within_network(scopes[-2])
 
 

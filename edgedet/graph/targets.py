@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from onnx import ModelProto
 
 from edgedet.errors import unknown_value
+from edgedet.graph.lowerings.fp32 import lower_to_fp32
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
+from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
 
 MASTER = "master"
 
@@ -16,7 +18,13 @@ def _as_it_is(master: ModelProto) -> ModelProto:
     return master
 
 
-TARGETS: Mapping[str, Callable[[ModelProto], ModelProto]] = {MASTER: _as_it_is, "ort-cpu": lower_for_ort_cpu}
+TARGETS: Mapping[str, Callable[[ModelProto], ModelProto]] = {
+    MASTER: _as_it_is,
+    "ort-cpu": lower_for_ort_cpu,
+    "trt8": lower_for_tensorrt,
+    "trt10": lower_for_tensorrt,
+    "fp32": lower_to_fp32,
+}
 
 
 def lower(master: ModelProto, target: str) -> ModelProto:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from int8_masters import FAMILIES, SIDE, activation_quantizers, constants, master_of
+from onnx import ModelProto, TensorProto
 
 from edgedet.errors import EdgedetError
 from edgedet.graph.checks import CHECKS
@@ -22,31 +22,10 @@ from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import Detector
 from edgedet.quant.calibrate import fit_to_noise
 
-FAMILIES = ["shufflenetv2_0.5x", "mobilenetv2_0.35", "squeezenet_1.1"]
-SIDE = 64
-
-
-@lru_cache(maxsize=len(FAMILIES))
-def master_of(name: str) -> ModelProto:
-    detector, spec = find_model(name, classes=3, size=(SIDE, SIDE))
-    assert isinstance(detector, Detector)
-    return master_graph(fit_to_noise(detector, spec.preprocess), spec, batch=1, dynamic_batch=False)
-
 
 @pytest.fixture(params=FAMILIES)
 def master(request: pytest.FixtureRequest) -> ModelProto:
     return master_of(request.param)
-
-
-def constants(model: ModelProto) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
-def activation_quantizers(model: ModelProto) -> dict[str, NodeProto]:
-    """By the name of what they give, which a lowering keeps."""
-    known = constants(model)
-    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    return {node.output[0]: node for node in nodes if node.input[0] not in known}
 
 
 def outputs(model: ModelProto, images: np.ndarray, optimized: Path | None = None) -> list[np.ndarray]:

@@ -8,14 +8,18 @@ zero point 128 on the same grid.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx import ModelProto
 
-Array = NDArray[Any]
+from edgedet.graph.lowerings.editing import (
+    Array,
+    array_of,
+    drop_unused_initializers,
+    input_of,
+    is_of_weight,
+    quantizers,
+)
 
 SIGNED_STEPS, UNSIGNED_STEPS = 127, 255
 SIGNED_ZERO_POINT = 128
@@ -31,26 +35,26 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     """
     model = ir.from_proto(master)
     graph = model.graph
-    for quantizer in [node for node in graph if node.op_type == "QuantizeLinear"]:
-        if _input(quantizer, 0).is_initializer():
+    for quantizer in quantizers(graph):
+        if is_of_weight(quantizer):
             _store_as_integers(graph, quantizer)
-    activations = [node for node in graph if node.op_type == "QuantizeLinear"]
-    unsigned = {quantizer for quantizer in activations if _is_non_negative(_input(quantizer, 0))}
+    activations = quantizers(graph)
+    unsigned = {quantizer for quantizer in activations if _is_non_negative(input_of(quantizer, 0))}
     for quantizer in activations:
         if quantizer in unsigned:
             _drop_implied_activation(graph, quantizer)
         _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
     for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
         _quantize_bias(graph, node)
-    _drop_unused_initializers(graph)
+    drop_unused_initializers(graph)
     return ir.to_proto(model)
 
 
 def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     """Replaces a weight and its quantizer by the integers that it gives."""
-    weight, scale = _input(quantizer, 0), _input(quantizer, 1)
-    steps = _array(scale).reshape(-1, *[1] * (_array(weight).ndim - 1))
-    codes = np.clip(np.rint(_array(weight) / steps), -SIGNED_STEPS - 1, SIGNED_STEPS).astype(np.int8)
+    weight, scale = input_of(quantizer, 0), input_of(quantizer, 1)
+    steps = array_of(scale).reshape(-1, *[1] * (array_of(weight).ndim - 1))
+    codes = np.clip(np.rint(array_of(weight) / steps), -SIGNED_STEPS - 1, SIGNED_STEPS).astype(np.int8)
     stored = _initializer(graph, f"{weight.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
@@ -63,21 +67,21 @@ def _is_non_negative(value: ir.Value) -> bool:
     if node.op_type == "Relu":
         return True
     if node.op_type == "Clip":
-        return float(_array(_input(node, 1))) >= 0
+        return float(array_of(input_of(node, 1))) >= 0
     if node.op_type not in KEEP_SIGN:
         return False
     read = len(node.inputs) if node.op_type in ("Concat", "Add") else 1
-    return all(_is_non_negative(_input(node, position)) for position in range(read))
+    return all(_is_non_negative(input_of(node, position)) for position in range(read))
 
 
 def _drop_implied_activation(graph: ir.Graph, quantizer: ir.Node) -> None:
     """Removes the ReLU or ReLU6 before a quantizer that clips at the same bounds, if nobody else reads it."""
-    node = _input(quantizer, 0).producer()
+    node = input_of(quantizer, 0).producer()
     if node is None or node.op_type not in ("Relu", "Clip") or len(node.outputs[0].uses()) > 1:
         return
     if node.op_type == "Clip":
-        end = SIGNED_STEPS * float(_array(_input(quantizer, 1)))
-        implied = float(_array(_input(node, 1))) == 0 and float(_array(_input(node, 2))) >= end * (1 - 1e-6)
+        end = SIGNED_STEPS * float(array_of(input_of(quantizer, 1)))
+        implied = float(array_of(input_of(node, 1))) == 0 and float(array_of(input_of(node, 2))) >= end * (1 - 1e-6)
         if not implied:
             return
     quantizer.replace_input_with(0, node.inputs[0])
@@ -85,7 +89,7 @@ def _drop_implied_activation(graph: ir.Graph, quantizer: ir.Node) -> None:
 
 
 def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -> None:
-    scale = _array(_input(quantizer, 1))
+    scale = array_of(input_of(quantizer, 1))
     zero_point = 0 if non_negative else SIGNED_ZERO_POINT
     if non_negative:
         scale = (scale.astype(np.float64) * SIGNED_STEPS / UNSIGNED_STEPS).astype(np.float32)
@@ -101,11 +105,11 @@ def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -
 
 def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
     """The bias on the grid of the integer sum that it is added to: input step times weight step, 32 bits wide."""
-    bias, input_step, weight_step = _input(conv, 2), _step_of(_input(conv, 0)), _step_of(_input(conv, 1))
+    bias, input_step, weight_step = input_of(conv, 2), _step_of(input_of(conv, 0)), _step_of(input_of(conv, 1))
     if input_step is None or weight_step is None or not bias.is_initializer():
         return
     step = (input_step.astype(np.float64) * weight_step).astype(np.float32)
-    codes = np.clip(np.rint(_array(bias) / step.astype(np.float64)), -(2**31) + 1, 2**31 - 1).astype(np.int32)
+    codes = np.clip(np.rint(array_of(bias) / step.astype(np.float64)), -(2**31) + 1, 2**31 - 1).astype(np.int32)
     inputs = [
         _initializer(graph, f"{bias.name}/integers", codes),
         _initializer(graph, f"{bias.name}/scale", step),
@@ -122,13 +126,7 @@ def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
 def _step_of(value: ir.Value) -> Array | None:
     """The scale of the grid that the value lies on."""
     node = value.producer()
-    return _array(_input(node, 1)) if node is not None and node.op_type == "DequantizeLinear" else None
-
-
-def _input(node: ir.Node, position: int) -> ir.Value:
-    value = node.inputs[position]
-    assert value is not None
-    return value
+    return array_of(input_of(node, 1)) if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
@@ -141,13 +139,3 @@ def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
         )
         graph.register_initializer(value)
     return graph.initializers[name]
-
-
-def _drop_unused_initializers(graph: ir.Graph) -> None:
-    for name in [name for name, value in graph.initializers.items() if not value.uses()]:
-        del graph.initializers[name]
-
-
-def _array(value: ir.Value) -> Array:
-    assert value.const_value is not None
-    return value.const_value.numpy()

@@ -1,0 +1,52 @@
+"""What lowerings do to a graph's quantizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def input_of(node: ir.Node, position: int) -> ir.Value:
+    """An input that is there."""
+    value = node.inputs[position]
+    assert value is not None
+    return value
+
+
+def array_of(value: ir.Value) -> Array:
+    """A constant's numbers."""
+    assert value.const_value is not None
+    return value.const_value.numpy()
+
+
+def quantizers(graph: ir.Graph) -> list[ir.Node]:
+    """The QuantizeLinear nodes of activations and weights."""
+    return [node for node in graph if node.op_type == "QuantizeLinear"]
+
+
+def is_of_weight(quantizer: ir.Node) -> bool:
+    """Whether a constant is quantized."""
+    return input_of(quantizer, 0).is_initializer()
+
+
+def dequantizer_of(quantizer: ir.Node) -> ir.Node:
+    """The one node that reads a quantizer."""
+    (use,) = quantizer.outputs[0].uses()
+    return use.node
+
+
+def drop(graph: ir.Graph, quantizer: ir.Node) -> None:
+    """Removes a quantizer with its dequantizer: their readers read what was quantized."""
+    dequantizer = dequantizer_of(quantizer)
+    ir.convenience.replace_all_uses_with(dequantizer.outputs[0], input_of(quantizer, 0))
+    graph.remove([dequantizer, quantizer], safe=True)
+
+
+def drop_unused_initializers(graph: ir.Graph) -> None:
+    """Removes the constants that nobody reads any more."""
+    for name in [name for name, value in graph.initializers.items() if not value.uses()]:
+        del graph.initializers[name]
