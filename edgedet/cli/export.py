@@ -90,7 +90,8 @@ def _render(result: dict[str, Any]) -> None:
         f"scores within {agreement['score_error']:.2g} (tolerance {agreement['score_tolerance']:g})"
     )
     if agreement["quantile"] < 1:
+        quantile, best = f"{agreement['quantile']:.1%}", f"{agreement['best_share']:.0%}"
         print(
-            f"  in {agreement['quantile']:.1%} of the cases, for boxes among the {agreement['best_share']:.0%} with the "
-            "highest scores: a value beside the middle of two steps may fall either way"
+            f"  in {quantile} of the cases, for the boxes of the {best} highest scores: "
+            "a value beside the middle of two steps may fall either way"
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,18 @@ from edgedet.data.find import read_dataset, split_of
 from edgedet.data.images import read_image, try_read_image
 from edgedet.data.sample import Sample
 from edgedet.data.sheet import spread
-from edgedet.errors import EdgedetError
+from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.coco import Metrics
 from edgedet.evaluate.run import evaluate
 from edgedet.files import require_writable_folder
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.recipe import Calibration, Recipe
 from edgedet.progress import Track, no_progress
 from edgedet.quant.calibrate import observe, quantize
-from edgedet.quant.ranges import require_method
+from edgedet.quant.ranges import range_of, require_method
+from edgedet.quant.sensitivity import EdgeError, edge_errors
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.runtime.preprocess import preprocess
@@ -36,6 +38,7 @@ from edgedet.spec import Preprocess, Spec
 MIN_IMAGES = 8
 RANKED_IMAGES = 16
 RANKED_SCORE = 0.05
+REGAINED_EDGES = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Quantization:
         float_metrics: of the float checkpoint.
         int8_metrics: of the INT8 one.
         rank_correlation: Spearman's, of the scores of both where the float one's exceed 0.05.
+        sensitivity: what each edge costs on its own, the worst first; empty where it was not asked for.
+        regained: mAP of the INT8 checkpoint with one of the worst edges float again, by edge.
     """
 
     path: Path
@@ -59,6 +64,8 @@ class Quantization:
     float_metrics: Metrics
     int8_metrics: Metrics
     rank_correlation: float
+    sensitivity: tuple[EdgeError, ...] = ()
+    regained: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain record, ready for JSON."""
@@ -70,6 +77,8 @@ class Quantization:
             "float": self.float_metrics.to_dict(),
             "int8": self.int8_metrics.to_dict(),
             "rank_correlation": self.rank_correlation,
+            "sensitivity": [asdict(one) for one in self.sensitivity],
+            "regained": dict(self.regained),
         }
 
 
@@ -83,6 +92,9 @@ def quantize_checkpoint(
     split: str = "train",
     eval_split: str = "val",
     keep_float: Sequence[str] = (),
+    keep_worst: int = 0,
+    max_drop: float | None = None,
+    sensitivity: bool = False,
     track: Track = no_progress,
 ) -> Quantization:
     """Calibrates a float checkpoint, evaluates both, and writes the INT8 one.
@@ -96,11 +108,15 @@ def quantize_checkpoint(
         split: to calibrate on.
         eval_split: to evaluate both on.
         keep_float: edges that are not rounded.
+        keep_worst: so many of the edges that cost most on their own are not rounded either.
+        max_drop: points of mAP (hundredths) that the INT8 checkpoint may lose: more and more of the worst edges stay
+            float until it loses no more.
+        sensitivity: tell what each edge costs on its own, and what keeping one of the worst float regains.
         track: watches the long loops.
 
     Raises:
         EdgedetError: the checkpoint is quantized already, or the images do not do.
-        CheckFailedError: a value is not finite.
+        CheckFailedError: a value is not finite, or the budget cannot be kept.
     """
     require_method(method)
     out = model.with_name(f"{model.stem}-int8.pt") if out is None else out
@@ -120,13 +136,45 @@ def quantize_checkpoint(
         preprocess_sha256=hashlib.sha256(spec.preprocess.model_dump_json().encode()).hexdigest(),
     )
     histograms = observe(detector, partial(_tensors, chosen, spec.preprocess, track))
-    recipe = Recipe(keep_float=tuple(keep_float), calibration=calibration)
-    quantized = quantize(detector, histograms, method=method, recipe=recipe)
-    before, after = _runtime(detector, spec), _runtime(quantized, spec)
-    metrics = [evaluate(one, judged, dataset.class_names, track=track).metrics for one in (before, after)]
-    correlation = rank_correlation(before, after, chosen[:RANKED_IMAGES])
+
+    def made(float_edges: Sequence[str]) -> QuantizedDetector:
+        recipe = Recipe(keep_float=tuple(dict.fromkeys(float_edges)), calibration=calibration)
+        return quantize(detector, histograms, method=method, recipe=recipe)
+
+    def judge(network: DetectionNetwork) -> Metrics:
+        return evaluate(_runtime(network, spec), judged, dataset.class_names, track=track).metrics
+
+    errors: tuple[EdgeError, ...] = ()
+    if sensitivity or keep_worst or max_drop is not None:
+        ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
+        some = [tensor for tensor, _ in _tensors(chosen[:RANKED_IMAGES], spec.preprocess, no_progress)]
+        errors = edge_errors(detector, ranges, some, track)
+    worst = [one.edge for one in errors if one.edge not in keep_float]
+    float_metrics = judge(detector)
+    quantized = made([*keep_float, *worst[:keep_worst]])
+    int8_metrics = judge(quantized)
+    kept = max(keep_worst, 1)
+    while max_drop is not None and float_metrics.map - int8_metrics.map > max_drop / 100:
+        if kept > len(worst):
+            raise CheckFailedError(f"INT8 loses more than {max_drop:g} points whatever stays float", where=model)
+        quantized = made([*keep_float, *worst[:kept]])
+        int8_metrics = judge(quantized)
+        kept *= 2
+    shown = [edge for edge in worst if edge not in quantized.recipe.keep_float][:REGAINED_EDGES] if sensitivity else []
+    regained = {edge: judge(made([*quantized.recipe.keep_float, edge])).map for edge in shown}
+    correlation = rank_correlation(_runtime(detector, spec), _runtime(quantized, spec), chosen[:RANKED_IMAGES])
     save_checkpoint(out, quantized, spec)
-    return Quantization(out, recipe, len(quantized.edges), eval_split, metrics[0], metrics[1], correlation)
+    return Quantization(
+        out,
+        quantized.recipe,
+        len(quantized.edges),
+        eval_split,
+        float_metrics,
+        int8_metrics,
+        correlation,
+        errors if sensitivity else (),
+        regained,
+    )
 
 
 def calibration_images(samples: Sequence[Sample], count: int, *, where: object = None) -> tuple[list[Sample], str]:

@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_float import checkpoint_in, float_detector, shapes_in
 from typer.testing import CliRunner
 
 from edgedet.cli.app import app
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.synth import synthesize
 from edgedet.errors import CheckFailedError, EdgedetError
-from edgedet.graph.source import find_model
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
-from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import find_edges
 from edgedet.quant.calibrate import fit_to_noise, observe
@@ -26,24 +25,14 @@ from edgedet.quant.ptq import calibration_images, quantize_checkpoint, weights_s
 from edgedet.spec import Preprocess
 
 
-def float_detector() -> tuple[Detector, Any]:
-    detector, spec = find_model("squeezenet_1.1", classes=2, size=(64, 64))
-    assert isinstance(detector, Detector)
-    return detector, spec.model_copy(update={"class_names": ("disc", "triangle"), "random_weights": False})
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes") / "data"
-    synthesize(folder, images=16, classes=2, size=64, format="coco", splits={"train": 12, "val": 4})
-    return folder
+    return shapes_in(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("float") / "best.pt"
-    save_checkpoint(path, *float_detector())
-    return path
+    return checkpoint_in(tmp_path_factory.mktemp("float"))
 
 
 def run(*arguments: object) -> Any:
@@ -79,6 +68,7 @@ class TestCommand:
             (["--images", 13], "only 12 can be read"),
             (["--method", "mean"], "unknown calibration method"),
             (["--keep-float", "image"], "did you mean 'images'"),
+            (["--max-drop", "-1"], "max-drop"),
             (["--split", "trian"], "did you mean 'train'"),
         ],
     )
