@@ -84,6 +84,11 @@ def _render(result: dict[str, Any]) -> None:
         f"{result['nodes']} nodes, {result['size_bytes'] / 1e6:.2f} MB"
     )
     print(f"  checked: {'; '.join(result['checks'])}")
+    if kernels := result["kernels"]:
+        print(
+            f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions as integer "
+            f"kernels, {kernels['other']} in float as asked"
+        )
     print(
         f"  ONNX Runtime agrees with PyTorch on {agreement['images']} images ({agreement['source']}): "
         f"boxes within {agreement['box_error']:.2g} px (tolerance {agreement['box_tolerance']:g}), "

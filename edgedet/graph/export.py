@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from onnx import ModelProto
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
+from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
 from edgedet.graph.metadata import with_metadata
 from edgedet.graph.naming import readable_names, without_traces
 from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
 from edgedet.graph.source import find_model
-from edgedet.graph.targets import MASTER, lower, require_target
+from edgedet.graph.targets import MASTER, ORT_CPU, lower, require_target
 from edgedet.graph.translations import TRANSLATIONS
 from edgedet.graph.verify import (
     FLOAT_TOLERANCE,
@@ -69,6 +70,7 @@ class Export:
         nodes: how many nodes its graph has.
         checks: what was asserted of the graph.
         agreement: how far ONNX Runtime differs from the checkpoint.
+        kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
     """
 
     path: Path
@@ -80,6 +82,7 @@ class Export:
     nodes: int
     checks: tuple[str, ...]
     agreement: Agreement
+    kernels: IntegerKernels | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -98,6 +101,7 @@ class Export:
             "nodes": self.nodes,
             "checks": list(self.checks),
             "agreement": self.agreement.to_dict(),
+            "kernels": None if self.kernels is None else asdict(self.kernels),
         }
 
 
@@ -171,6 +175,9 @@ def export_onnx(
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(model, spec, batch=fixed_batch)
     model = lower(model, target)
+    kernels = integer_kernels(model) if target == ORT_CPU else None
+    if kernels is not None:
+        require_integer_kernels(kernels, where=path)
     data = model.SerializeToString(deterministic=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -182,7 +189,7 @@ def export_onnx(
         agreement = compare(reference, exported, images or verification_images(None), tolerance)
         require_agreement(agreement, where=path)
     nodes = len(model.graph.node)
-    return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement)
+    return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement, kernels)
 
 
 def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:

@@ -10,6 +10,8 @@ from torch import nn
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.provenance import require_fresh
 from edgedet.models.zoo import build_detector, list_models, require_input_size
 from edgedet.spec import Preprocess, Spec
 
@@ -51,7 +53,10 @@ def find_model(
             what = f"{option} is for a model by name: a checkpoint has its own"
             raise EdgedetError(what, where=path, fix=f"leave {option} out")
     checkpoint = load_checkpoint(path)
-    return checkpoint.detector, checkpoint.spec if size is None else _resized(checkpoint.spec, size)
+    spec = checkpoint.spec if size is None else _resized(checkpoint.spec, size)
+    if isinstance(checkpoint.detector, QuantizedDetector):
+        require_fresh(checkpoint.detector, spec.preprocess, where=path)
+    return checkpoint.detector, spec
 
 
 def _random(name: str, classes: int, size: tuple[int, int], activation: str | None) -> tuple[Detector, Spec]:

@@ -11,7 +11,7 @@ from edgedet.graph.lowerings.fp32 import lower_to_fp32
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
 from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
 
-MASTER = "master"
+MASTER, ORT_CPU = "master", "ort-cpu"
 
 
 def _as_it_is(master: ModelProto) -> ModelProto:
@@ -20,7 +20,7 @@ def _as_it_is(master: ModelProto) -> ModelProto:
 
 TARGETS: Mapping[str, Callable[[ModelProto], ModelProto]] = {
     MASTER: _as_it_is,
-    "ort-cpu": lower_for_ort_cpu,
+    ORT_CPU: lower_for_ort_cpu,
     "trt8": lower_for_tensorrt,
     "trt10": lower_for_tensorrt,
     "fp32": lower_to_fp32,

@@ -16,6 +16,7 @@ from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, atomic_path
 from edgedet.models.detector import INPUT_MULTIPLE, DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.provenance import require_fresh
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.models.torch_file import is_dense, load_plain
 from edgedet.models.zoo import build_detector
@@ -84,7 +85,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        EdgedetError: the file is missing, truncated or foreign, or its parts do not fit one another.
+        EdgedetError: the file is missing, truncated or foreign, or its parts do not fit one another; its grids were
+            calibrated for other weights or other images.
     """
     content = load_plain(path, limit=LIMIT)
     if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
@@ -94,6 +96,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     detector = _quantized(_build(content.get("architecture"), path), content.get("quantization"), path)
     _load_weights(detector, content.get("weights"), path)
     spec = _spec(content.get("spec"), detector, path)
+    if isinstance(detector, QuantizedDetector):
+        require_fresh(detector, spec.preprocess, where=path)
     return Checkpoint(detector.eval(), spec, content.get("training"))
 
 

@@ -23,8 +23,9 @@ from edgedet.evaluate.coco import Metrics
 from edgedet.evaluate.run import evaluate
 from edgedet.files import require_writable_folder
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
-from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
-from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.detector import DecodedDetector, DetectionNetwork
+from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
 from edgedet.models.quantized.recipe import Calibration, Recipe
 from edgedet.progress import Track, no_progress
 from edgedet.quant.calibrate import observe, quantize
@@ -132,8 +133,8 @@ def quantize_checkpoint(
         method=method,
         images=len(chosen),
         images_sha256=pixels_sha256,
-        weights_sha256=weights_sha256(detector),
-        preprocess_sha256=hashlib.sha256(spec.preprocess.model_dump_json().encode()).hexdigest(),
+        weights_sha256=weights_sha256(traced(detector).state_dict()),
+        preprocess_sha256=preprocess_sha256(spec.preprocess),
     )
     histograms = observe(detector, partial(_tensors, chosen, spec.preprocess, track))
 
@@ -203,15 +204,6 @@ def calibration_images(samples: Sequence[Sample], count: int, *, where: object =
             "the calibration images are all alike", where=where, fix="calibrate on what the camera will see"
         )
     return chosen, digest.hexdigest()
-
-
-def weights_sha256(detector: Detector) -> str:
-    """Of a float detector's parameters and statistics, with their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(detector.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def rank_correlation(first: runtime.Detector, second: runtime.Detector, samples: Iterable[Sample]) -> float:

@@ -9,18 +9,21 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from int8_masters import FAMILIES, SIDE, activation_quantizers, constants, master_of
 from onnx import ModelProto, TensorProto
 
-from edgedet.errors import EdgedetError
+from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.graph.checks import CHECKS
 from edgedet.graph.export import export_model, export_onnx, master_graph
+from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import lower
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import Detector
-from edgedet.quant.calibrate import fit_to_noise
+from edgedet.models.quantized.recipe import Recipe
+from edgedet.quant.calibrate import fit_to_noise, observe, quantize
 
 
 @pytest.fixture(params=FAMILIES)
@@ -124,6 +127,46 @@ def test_a_float_master_stays_float() -> None:
     assert kinds[0] == kinds[1]
 
 
+def test_convolutions_that_would_run_in_float_are_refused() -> None:
+    """As TensorRT's placement does: without a quantizer of its own a convolution's result is float."""
+    lowered = lower_for_ort_cpu(master_of("mobilenetv2_0.35"))
+    whole = integer_kernels(lowered)
+    assert whole.integer == whole.quantized
+    conv = next(node for node in lowered.graph.node if node.name == "backbone.features.3.conv.2/Conv")
+    (quantizer,) = (node for node in lowered.graph.node if conv.output[0] in node.input)
+    (dequantizer,) = (node for node in lowered.graph.node if quantizer.output[0] in node.input)
+    for node in lowered.graph.node:
+        node.input[:] = [conv.output[0] if name == dequantizer.output[0] else name for name in node.input]
+    lowered.graph.node.remove(quantizer)
+    lowered.graph.node.remove(dequantizer)
+    broken = integer_kernels(lowered)
+    assert broken.quantized == whole.quantized
+    assert broken.integer < whole.integer
+    with pytest.raises(CheckFailedError, match=f"only {broken.integer} of {broken.quantized}"):
+        require_integer_kernels(broken)
+
+
+def test_a_convolution_whose_result_stays_float_keeps_its_weights(tmp_path: Path) -> None:
+    detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    images = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(keep_float=("backbone.features.6.squeeze_activation",))
+    quantized = quantize(detector, observe(detector, lambda: [(images, "noise")]), method="max", recipe=recipe)
+    lowered = lower_for_ort_cpu(master_graph(quantized, spec, batch=1, dynamic_batch=False))
+    expected = detector.state_dict()["backbone.features.6.squeeze.weight"].numpy()
+    np.testing.assert_array_equal(constants(lowered)["backbone.features.6.squeeze.weight"], expected)
+    export = export_onnx(quantized, spec, tmp_path / "q.onnx", target="ort-cpu")
+    # Of 64, the four of the logits, the one that gives the edge and the two that read it are float.
+    assert export.kernels == IntegerKernels(quantized=57, integer=57, other=7)
+
+
+@pytest.mark.slow
+def test_activations_that_no_quantizer_takes_in_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailedError, match="no convolution of the graph"):
+        export_model("squeezenet_1.1", tmp_path / "q.onnx", target="ort-cpu", size=(64, 64), activation="hardswish")
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestExport:
     def test_a_model_by_name_says_that_its_grids_fit_noise(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,6 +175,9 @@ class TestExport:
         export = export_model("squeezenet_1.1", target="ort-cpu", classes=3, size=(SIDE, SIDE))
         assert export.path == Path("squeezenet_1.1.ort-cpu.onnx")
         assert (export.target, export.quantized, export.spec.random_weights) == ("ort-cpu", True, True)
+        assert export.kernels is not None
+        assert export.kernels.integer == export.kernels.quantized == 60
+        assert export.kernels.other == 4
         types = {tensor.data_type for tensor in onnx.load(export.path).graph.initializer}
         assert TensorProto.INT8 in types
 

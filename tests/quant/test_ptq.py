@@ -17,11 +17,13 @@ from edgedet.cli.app import app
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.synth import synthesize
 from edgedet.errors import CheckFailedError, EdgedetError
+from edgedet.graph.source import find_model
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import find_edges
+from edgedet.models.quantized.provenance import weights_sha256
 from edgedet.quant.calibrate import fit_to_noise, observe
-from edgedet.quant.ptq import calibration_images, quantize_checkpoint, weights_sha256
+from edgedet.quant.ptq import calibration_images, quantize_checkpoint
 from edgedet.spec import Preprocess
 
 
@@ -52,7 +54,7 @@ class TestCommand:
         assert isinstance(loaded.detector, QuantizedDetector)
         assert loaded.detector.recipe.calibration is not None
         assert loaded.detector.recipe.calibration.images_sha256 == calibration["images_sha256"]
-        assert calibration["weights_sha256"] == weights_sha256(float_detector()[0])
+        assert calibration["weights_sha256"] == weights_sha256(traced(float_detector()[0]).state_dict())
         assert value["edges"] == len(loaded.detector.edges)
 
     def test_the_table_shows_both(self, checkpoint: Path, data: Path, tmp_path: Path) -> None:
@@ -143,3 +145,37 @@ def test_grids_for_latency_fit_noise_and_are_the_same_every_time() -> None:
     detector, _ = float_detector()
     first, second = (fit_to_noise(detector, Preprocess(height=64, width=64)).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class TestStaleGrids:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def path(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return quantize_checkpoint(checkpoint, data, tmp_path_factory.mktemp("int8") / "int8.pt", images=8).path
+
+    def test_of_other_weights(self, path: Path, tmp_path: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        content["weights"]["network.backbone.features.0.weight"][0, 0, 0, 0] += 1e-3
+        torch.save(content, tmp_path / "other.pt")
+        with pytest.raises(EdgedetError, match="calibrated for other weights") as caught:
+            load_checkpoint(tmp_path / "other.pt")
+        assert "edgedet quantize" in str(caught.value.fix)
+
+    def test_of_another_preprocessing(self, path: Path, tmp_path: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        spec = json.loads(content["spec"])
+        spec["preprocess"]["mean"] = [0.5, 0.5, 0.5]
+        torch.save({**content, "spec": json.dumps(spec)}, tmp_path / "other.pt")
+        with pytest.raises(EdgedetError, match="another preprocessing"):
+            load_checkpoint(tmp_path / "other.pt")
+
+    def test_of_another_size(self, path: Path) -> None:
+        find_model(str(path), size=(64, 64))
+        with pytest.raises(EdgedetError, match="another preprocessing or input size"):
+            find_model(str(path), size=(96, 96))
+
+    def test_of_a_finer_scale_of_an_edge_is_none(self, path: Path, tmp_path: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        content["weights"]["network.quantizers.0.scale"] *= 0.5
+        torch.save(content, tmp_path / "other.pt")
+        assert isinstance(load_checkpoint(tmp_path / "other.pt").detector, QuantizedDetector)

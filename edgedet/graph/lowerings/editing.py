@@ -23,6 +23,13 @@ def array_of(value: ir.Value) -> Array:
     return value.const_value.numpy()
 
 
+def producer_of(value: ir.Value) -> ir.Node:
+    """The node that gives a value."""
+    node = value.producer()
+    assert node is not None
+    return node
+
+
 def quantizers(graph: ir.Graph) -> list[ir.Node]:
     """The QuantizeLinear nodes of activations and weights."""
     return [node for node in graph if node.op_type == "QuantizeLinear"]

@@ -15,9 +15,11 @@ from onnx import ModelProto
 from edgedet.graph.lowerings.editing import (
     Array,
     array_of,
+    drop,
     drop_unused_initializers,
     input_of,
     is_of_weight,
+    producer_of,
     quantizers,
 )
 
@@ -35,6 +37,10 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     """
     model = ir.from_proto(master)
     graph = model.graph
+    for conv in [node for node in graph if node.op_type == "Conv"]:
+        weight = input_of(conv, 1).producer()
+        if weight is not None and not _is_rounded(conv.outputs[0]):
+            drop(graph, producer_of(input_of(weight, 0)))
     for quantizer in quantizers(graph):
         if is_of_weight(quantizer):
             _store_as_integers(graph, quantizer)
@@ -48,6 +54,19 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
         _quantize_bias(graph, node)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
+
+
+def _is_rounded(value: ir.Value) -> bool:
+    """Whether a convolution's result goes to a quantizer alone, if need be through ReLU or ReLU6.
+
+    Otherwise no integer kernel gives it, and weights that a float one reads are better left as they were.
+    """
+    readers = [use.node for use in value.uses()]
+    if len(readers) != 1:
+        return False
+    if readers[0].op_type in ("Relu", "Clip"):
+        return _is_rounded(readers[0].outputs[0])
+    return readers[0].op_type == "QuantizeLinear"
 
 
 def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
