@@ -203,7 +203,7 @@ def return_to_checkpoint(run: Run) -> None:
 
 def start_from(detector: Detector, path: Path) -> None:
     """Takes a checkpoint's weights, except those of the outputs where the number of classes differs."""
-    source = load_checkpoint(path).detector
+    source = load_checkpoint(path).float_detector
     if source.architecture["name"] != detector.architecture["name"]:
         fix = f"use --model {source.architecture['name']}, or another checkpoint"
         raise EdgedetError(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from small_float import checkpoint_in, float_detector, shapes_in
+from small_float import float_detector
 from typer.testing import CliRunner
 
 from edgedet.cli.app import app
@@ -25,16 +25,6 @@ from edgedet.models.quantized.provenance import weights_sha256
 from edgedet.quant.calibrate import fit_to_noise, observe
 from edgedet.quant.ptq import calibration_images, quantize_checkpoint
 from edgedet.spec import Preprocess
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shapes_in(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint_in(tmp_path_factory.mktemp("float"))
 
 
 def run(*arguments: object) -> Any:

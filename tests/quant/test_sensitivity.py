@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_float import checkpoint_in, float_detector, shapes_in
+from small_float import float_detector
 
 from edgedet.errors import CheckFailedError
 from edgedet.models.checkpoint import load_checkpoint
@@ -59,16 +59,6 @@ class Judged:
             return type(evaluation)(metrics, evaluation.images, evaluation.speed, evaluation.detections)
 
         monkeypatch.setattr(ptq, "evaluate", evaluate)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shapes_in(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint_in(tmp_path_factory.mktemp("float"))
 
 
 def test_the_worst_edges_stay_float(checkpoint: Path, data: Path, tmp_path: Path) -> None:

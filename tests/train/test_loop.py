@@ -17,7 +17,8 @@ import torch
 from edgedet.config import load_yaml, parse
 from edgedet.data.synth import synthesize
 from edgedet.errors import CheckFailedError, EdgedetError
-from edgedet.models.checkpoint import load_checkpoint
+from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
+from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime.load import load_detector
 from edgedet.train.config import TrainConfig
 from edgedet.train.loop import resume, train
@@ -264,6 +265,17 @@ def test_a_checkpoint_starts_a_run_with_other_classes(finished: Path, settings: 
     name = "backbone.stage2.0.branch1.2.weight"
     np.testing.assert_allclose(started[name].numpy(), source[name].numpy(), atol=1e-5)
     assert len(started["head.outputs.0.bias"]) == len(source["head.outputs.0.bias"]) + 1
+
+
+def test_a_quantized_checkpoint_cannot_start_a_float_run(
+    finished: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(finished / "best.pt")
+    quantized = fit_to_noise(checkpoint.float_detector, checkpoint.spec.preprocess)
+    save_checkpoint(tmp_path / "int8.pt", quantized, checkpoint.spec)
+    with pytest.raises(EdgedetError, match="quantized already"):
+        train(parse(TrainConfig, settings), tmp_path / "run", init=tmp_path / "int8.pt")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_of_another_architecture_cannot_start_a_run(
