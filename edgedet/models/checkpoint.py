@@ -16,6 +16,7 @@ from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, atomic_path
 from edgedet.models.detector import INPUT_MULTIPLE, DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.fake_quantize import FakeQuantize
 from edgedet.models.quantized.provenance import require_fresh
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.models.torch_file import is_dense, load_plain
@@ -97,6 +98,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     _load_weights(detector, content.get("weights"), path)
     spec = _spec(content.get("spec"), detector, path)
     if isinstance(detector, QuantizedDetector):
+        if not all((module.scale > 0).all() for module in detector.modules() if isinstance(module, FakeQuantize)):
+            raise EdgedetError("the checkpoint holds a grid without width", where=path, fix="quantize it again")
         require_fresh(detector, spec.preprocess, where=path)
     return Checkpoint(detector.eval(), spec, content.get("training"))
 

@@ -141,6 +141,15 @@ class TestCheckpoint:
         with pytest.raises(EdgedetError, match="quantization is not one of this model"):
             load_checkpoint(tmp_path / "other.pt")
 
+    @pytest.mark.parametrize("name", ["quantizers.0", "backbone.stage2.0.branch1.0.weight_quantizer"])
+    @pytest.mark.parametrize("scale", [0.0, -0.1])
+    def test_a_grid_without_width_is_refused(self, path: Path, tmp_path: Path, name: str, scale: float) -> None:
+        content = torch.load(path, weights_only=True)
+        content["weights"][f"network.{name}.scale"].fill_(scale)
+        torch.save(content, tmp_path / "other.pt")
+        with pytest.raises(EdgedetError, match="grid without width"):
+            load_checkpoint(tmp_path / "other.pt")
+
     def test_weights_of_a_float_one_do_not_fit(self, path: Path, tmp_path: Path) -> None:
         content = torch.load(path, weights_only=True)
         torch.save({**content, "quantization": None}, tmp_path / "other.pt")
