@@ -75,7 +75,7 @@ def _render(result: dict[str, Any]) -> None:
     agreement = result["agreement"]
     height, width = result["imgsz"]
     weights = " with random weights, for latency only" if result["random_weights"] else ""
-    precision = f"INT8 for {result['target']}" if result["quantized"] else "float"
+    precision = f"{'INT8' if result['quantized'] else 'float'} for {result['target']}"
     if result["quantized"] and result["random_weights"]:
         precision += ", its grids fit noise"
     print(f"{result['path']}: {result['model']}{weights}, {precision}")
@@ -83,7 +83,8 @@ def _render(result: dict[str, Any]) -> None:
         f"  {width}x{height}, {result['classes']} classes, batch {result['batch'] or 'free'}, opset {result['opset']}, "
         f"{result['nodes']} nodes, {result['size_bytes'] / 1e6:.2f} MB"
     )
-    print(f"  checked: {'; '.join(result['checks'])}")
+    checked = "checked" if result["target"] == "master" else "checked before lowering"
+    print(f"  {checked}: {'; '.join(result['checks'])}")
     if kernels := result["kernels"]:
         print(
             f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions as integer "

@@ -33,7 +33,8 @@ def quantize(
     """
     quantized = QuantizedDetector(detector, recipe)
     for name, quantizer in quantized.quantizers().items():
-        quantizer.set_range(torch.tensor(range_of(histograms[name], method)))
+        # Of an edge that is always 0 any grid will do, but a hair's breadth leaves its readers' biases no room.
+        quantizer.set_range(torch.tensor(range_of(histograms[name], method) or 1.0))
     return quantized.eval()
 
 
@@ -71,7 +72,7 @@ def observe(detector: Detector, batches: Callable[[], Iterable[tuple[Tensor, str
 
     def count(edge: str, values: Tensor, where: str) -> None:
         if largest[edge] > 0:
-            counts[edge] += torch.histc(values.abs().float(), BINS, 0, largest[edge]).double().numpy()
+            counts[edge] += torch.histc(values.abs().float(), BINS, 0, largest[edge]).double().cpu().numpy()
 
     for see in (widen, count):
         for images, where in batches():

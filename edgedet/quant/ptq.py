@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgedet.data.clean import readable
 from edgedet.data.find import read_dataset, split_of
-from edgedet.data.images import read_image, try_read_image
+from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
 from edgedet.data.sheet import spread
 from edgedet.errors import CheckFailedError, EdgedetError
@@ -123,11 +124,16 @@ def quantize_checkpoint(
     out = model.with_name(f"{model.stem}-int8.pt") if out is None else out
     if out.resolve() == model.resolve():
         raise EdgedetError("would replace the float checkpoint", where=out, fix="choose another --out")
+    if out.is_dir():
+        raise EdgedetError("the path is a folder", where=out, fix="name a file")
+    if max_drop is not None and not max_drop >= 0:
+        raise EdgedetError(f"{max_drop} is no number of points", where="--max-drop", fix="give 0 or more")
     require_writable_folder(out.parent)
     checkpoint = load_checkpoint(model)
     detector, spec = checkpoint.float_detector, checkpoint.spec
     dataset = read_dataset(data)
     judged = split_of(dataset, eval_split)
+    QuantizedDetector(detector, Recipe(keep_float=tuple(keep_float)))  # an unknown edge is refused before the long work
     chosen, pixels_sha256 = calibration_images(split_of(dataset, split), images, where=data)
     calibration = Calibration(
         method=method,
@@ -154,13 +160,13 @@ def quantize_checkpoint(
     float_metrics = judge(detector)
     quantized = made([*keep_float, *worst[:keep_worst]])
     int8_metrics = judge(quantized)
-    kept = max(keep_worst, 1)
+    kept = keep_worst
     while max_drop is not None and float_metrics.map - int8_metrics.map > max_drop / 100:
-        if kept > len(worst):
+        if kept >= len(worst):
             raise CheckFailedError(f"INT8 loses more than {max_drop:g} points whatever stays float", where=model)
+        kept = min(max(2 * kept, 1), len(worst))
         quantized = made([*keep_float, *worst[:kept]])
         int8_metrics = judge(quantized)
-        kept *= 2
     shown = [edge for edge in worst if edge not in quantized.recipe.keep_float][:REGAINED_EDGES] if sensitivity else []
     regained = {edge: judge(made([*quantized.recipe.keep_float, edge])).map for edge in shown}
     correlation = rank_correlation(_runtime(detector, spec), _runtime(quantized, spec), chosen[:RANKED_IMAGES])
@@ -187,18 +193,16 @@ def calibration_images(samples: Sequence[Sample], count: int, *, where: object =
     if count < MIN_IMAGES:
         fix = f"calibrate on {MIN_IMAGES} or more: grids that fit a few images clip the others"
         raise EdgedetError(f"{count} calibration images are too few", where="--images", fix=fix)
-    chosen: list[Sample] = []
+    samples, _ = readable(samples)
+    if len(samples) < count:
+        what = f"{count} calibration images were asked for, but only {len(samples)} can be read"
+        raise EdgedetError(what, where=where, fix=f"--images {len(samples)}, or another --split")
+    chosen = list(spread(samples, count))
     digest, seen = hashlib.sha256(), set[bytes]()
-    for sample in spread(samples, count):
-        image = try_read_image(sample.image)
-        if image is not None:
-            pixels = hashlib.sha256(image.tobytes()).digest()
-            digest.update(pixels)
-            seen.add(pixels)
-            chosen.append(sample)
-    if len(chosen) < count:
-        what = f"{count} calibration images were asked for, but only {len(chosen)} can be read"
-        raise EdgedetError(what, where=where, fix=f"--images {len(chosen)}, or another --split")
+    for sample in chosen:
+        pixels = hashlib.sha256(read_image(sample.image).tobytes()).digest()
+        digest.update(pixels)
+        seen.add(pixels)
     if len(seen) == 1:
         raise EdgedetError(
             "the calibration images are all alike", where=where, fix="calibrate on what the camera will see"
@@ -216,7 +220,8 @@ def rank_correlation(first: runtime.Detector, second: runtime.Detector, samples:
     a, b = np.concatenate(pairs, axis=1)
     if len(a) < 2:
         return 1.0
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+    ranks = _ranks(a), _ranks(b)
+    return float(np.corrcoef(*ranks)[0, 1]) if ranks[0].std() and ranks[1].std() else 0.0
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:

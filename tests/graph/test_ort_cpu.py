@@ -20,10 +20,12 @@ from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, requi
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import lower
+from edgedet.graph.verify import FLOAT_TOLERANCE
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.quant.calibrate import fit_to_noise, observe, quantize
+from edgedet.spec import Spec
 
 
 @pytest.fixture(params=FAMILIES)
@@ -158,6 +160,55 @@ def test_a_convolution_whose_result_stays_float_keeps_its_weights(tmp_path: Path
     export = export_onnx(quantized, spec, tmp_path / "q.onnx", target="ort-cpu")
     # Of 64, the four of the logits, the one that gives the edge and the two that read it are float.
     assert export.kernels == IntegerKernels(quantized=57, integer=57, other=7)
+
+
+def lowered_and_master(detector: Detector, spec: Spec) -> tuple[ModelProto, ModelProto]:
+    quantized = fit_to_noise(detector, spec.preprocess)
+    master = master_graph(quantized, spec, batch=1, dynamic_batch=False)
+    return lower_for_ort_cpu(master), master
+
+
+def test_biases_of_channels_without_weights_fit_their_grids() -> None:
+    """Training switches channels off: what is left of them is the bias, on a grid that their weights made tiny."""
+    detector, spec = find_model("mobilenetv2_0.35", classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    with torch.no_grad():
+        for module in detector.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight[::4] = 1e-6
+                module.bias[::4] = 1.5
+    lowered, master = lowered_and_master(detector, spec)
+    codes = [array for name, array in constants(lowered).items() if name.endswith("/bias/integers")]
+    assert codes and all(np.abs(array).max() <= 2**30 + 2**8 for array in codes)
+    images = np.random.default_rng(1).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+    for found, expected, tolerance in zip(outputs(lowered, images), outputs(master, images), (1.0, 0.01), strict=True):
+        assert np.quantile(np.abs(found - expected), 0.999) < tolerance
+
+
+def test_convolutions_with_equal_biases_keep_their_own_grids() -> None:
+    detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    with torch.no_grad():
+        for module in detector.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.bias.fill_(0.1)
+                assert module.running_mean is not None
+                module.running_mean.zero_()
+    lowered, _ = lowered_and_master(detector, spec)
+    onnx.checker.check_model(lowered, full_check=True)
+    assert integer_kernels(lowered) == IntegerKernels(quantized=60, integer=60, other=4)
+
+
+def test_the_float_file_of_a_badly_quantized_detector_is_held_to_the_float_one(tmp_path: Path) -> None:
+    detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    quantized = fit_to_noise(detector, spec.preprocess)
+    with torch.no_grad():
+        for quantizer in quantized.quantizers().values():
+            quantizer.scale *= 0.05
+    export = export_onnx(quantized, spec, tmp_path / "float.onnx", target="fp32")
+    assert not export.quantized
+    assert export.agreement.tolerance == FLOAT_TOLERANCE
 
 
 @pytest.mark.slow

@@ -114,21 +114,27 @@ def test_an_edge_that_is_not_there_is_named() -> None:
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, QuantizedDetector]:
     detector, spec = float_detector("shufflenetv2_0.5x")
     path = tmp_path_factory.mktemp("int8") / "int8.pt"
-    save_checkpoint(path, quantized_of(detector, keep_float=("images",)), spec)
-    return path
+    quantized = quantized_of(detector, keep_float=("images",))
+    save_checkpoint(path, quantized, spec)
+    return path, quantized
+
+
+@pytest.fixture
+def path(saved: tuple[Path, QuantizedDetector]) -> Path:
+    return saved[0]
 
 
 class TestCheckpoint:
-    def test_it_comes_back_as_it_was(self, path: Path) -> None:
+    def test_it_comes_back_as_it_was(self, saved: tuple[Path, QuantizedDetector]) -> None:
+        path, quantized = saved
         loaded = load_checkpoint(path).detector
         assert isinstance(loaded, QuantizedDetector)
         assert loaded.recipe == Recipe(keep_float=("images",))
-        detector, _ = float_detector("shufflenetv2_0.5x")
         with torch.no_grad():
-            assert torch.equal(loaded(IMAGES), quantized_of(detector, keep_float=("images",))(IMAGES))
+            assert torch.equal(loaded(IMAGES), quantized(IMAGES))
 
     def test_where_a_float_one_is_needed_it_is_refused(self, path: Path) -> None:
         with pytest.raises(EdgedetError, match="quantized already"):

@@ -91,6 +91,16 @@ def test_images_that_are_all_alike(tmp_path: Path) -> None:
         calibration_images(split_of(read_dataset(tmp_path / "data"), "train"), 8)
 
 
+def test_an_image_that_cannot_be_read_is_replaced_by_another(tmp_path: Path) -> None:
+    synthesize(tmp_path / "data", images=12, classes=2, size=64, format="coco", splits={"train": 10, "val": 2})
+    samples = split_of(read_dataset(tmp_path / "data"), "train")
+    samples[0].image.write_bytes(b"no image")
+    chosen, _ = calibration_images(samples, 9)
+    assert len(chosen) == 9 and samples[0] not in chosen
+    with pytest.raises(EdgedetError, match="only 9 can be read"):
+        calibration_images(samples, 10)
+
+
 def test_the_digest_is_of_the_pixels_in_their_order(data: Path) -> None:
     samples = split_of(read_dataset(data), "train")
     chosen, digest = calibration_images(samples, 8)

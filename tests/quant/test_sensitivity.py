@@ -88,6 +88,16 @@ def test_a_budget_that_is_kept_at_once_changes_nothing(checkpoint: Path, data: P
     assert result.recipe.keep_float == ()
 
 
+def test_the_last_thing_a_budget_tries_is_to_keep_all_float(
+    checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges = len(find_edges(traced(float_detector()[0])))
+    judged = Judged(monkeypatch, loss=0.01 * (edges + 0.5))
+    result = quantize_checkpoint(checkpoint, data, tmp_path / "q.pt", images=8, max_drop=1.0)
+    assert judged.float_edges == [0, 1, 2, 4, 8, 16, 32, edges]
+    assert len(result.recipe.keep_float) == edges
+
+
 def test_a_budget_that_cannot_be_kept_writes_nothing(
     checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx import ModelProto
 
+from edgedet.errors import CheckFailedError
 from edgedet.graph.lowerings.editing import (
     Array,
     array_of,
@@ -74,7 +75,7 @@ def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     weight, scale = input_of(quantizer, 0), input_of(quantizer, 1)
     steps = array_of(scale).reshape(-1, *[1] * (array_of(weight).ndim - 1))
     codes = np.clip(np.rint(array_of(weight) / steps), -SIGNED_STEPS - 1, SIGNED_STEPS).astype(np.int8)
-    stored = _initializer(graph, f"{weight.name}/integers", codes)
+    stored = _initializer(graph, f"{quantizer.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
 
@@ -128,13 +129,17 @@ def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
     if input_step is None or weight_step is None or not bias.is_initializer():
         return
     step = (input_step.astype(np.float64) * weight_step).astype(np.float32)
-    codes = np.clip(np.rint(array_of(bias) / step.astype(np.float64)), -(2**31) + 1, 2**31 - 1).astype(np.int32)
+    codes = np.rint(array_of(bias) / step.astype(np.float64))
+    if np.abs(codes).max(initial=0) >= 2**31:
+        fix = "nothing was written; report it with the checkpoint"
+        raise CheckFailedError("a bias does not fit into 32 bits on the grid of its sum", where=conv.name, fix=fix)
+    # Named by the convolution: equal biases of two are one constant of the master.
     inputs = [
-        _initializer(graph, f"{bias.name}/integers", codes),
-        _initializer(graph, f"{bias.name}/scale", step),
-        _initializer(graph, f"{bias.name}/zero_point", np.zeros(len(codes), np.int32)),
+        _initializer(graph, f"{conv.name}/bias/integers", codes.astype(np.int32)),
+        _initializer(graph, f"{conv.name}/bias/scale", step),
+        _initializer(graph, f"{conv.name}/bias/zero_point", np.zeros(len(codes), np.int32)),
     ]
-    dequantizer = ir.node("DequantizeLinear", inputs, attributes={"axis": 0}, name=f"{bias.name}/DequantizeLinear")
+    dequantizer = ir.node("DequantizeLinear", inputs, attributes={"axis": 0}, name=f"{conv.name}/bias/DequantizeLinear")
     output = dequantizer.outputs[0]
     output.name, output.type = f"{dequantizer.name}_output", ir.TensorType(ir.DataType.FLOAT)
     output.shape = ir.Shape([len(codes)])
@@ -149,12 +154,13 @@ def _step_of(value: ir.Value) -> Array | None:
 
 
 def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    if name not in graph.initializers:
-        value = ir.Value(
-            name=name,
-            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-            shape=ir.Shape(array.shape),
-            const_value=ir.tensor(array, name=name),
-        )
-        graph.register_initializer(value)
-    return graph.initializers[name]
+    """A new constant; its name must not be taken."""
+    assert name not in graph.initializers, name
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value

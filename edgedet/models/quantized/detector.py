@@ -18,6 +18,12 @@ from edgedet.models.quantized.recipe import Recipe
 
 QUANTIZERS = "quantizers"
 
+REFINED = 127 / 255
+"""How much finer a lowering may make the grid of a tensor that is never negative."""
+
+LARGEST_BIAS_CODE = 2.0**30
+"""Half of what 32 bits hold: the other half is for the sum that the bias is added to."""
+
 
 class QuantizedDetector(DetectionNetwork):
     """A detector of the same inputs and outputs whose tensors between layers lie on INT8 grids.
@@ -92,6 +98,16 @@ def folded(quantized: QuantizedDetector) -> QuantizedDetector:
         network.graph.erase_node(node)
     network.recompile()
     network.delete_all_unused_submodules()
+    _make_room_for_biases_(network)
+    return quantized
+
+
+def without_rounding(quantized: QuantizedDetector) -> QuantizedDetector:
+    """A copy that rounds nothing: the float detector that it was made of, in the same shape."""
+    quantized = copy.deepcopy(quantized)
+    for name, module in list(quantized.network.named_modules()):
+        if isinstance(module, FakeQuantize):
+            quantized.network.set_submodule(name, nn.Identity())
     return quantized
 
 
@@ -109,6 +125,29 @@ def with_rounded_carriers(quantized: QuantizedDetector) -> QuantizedDetector:
                 _round(network, nodes[name], index)
     network.recompile()
     return quantized
+
+
+@torch.no_grad()
+def _make_room_for_biases_(network: fx.GraphModule) -> None:
+    """Widens the grids of channels with hardly any weights, until their biases fit into 32-bit integers.
+
+    Integer kernels add a bias in steps of input step times weight step. A channel that training switched off has steps
+    so small that its bias would not fit; what its weights add is below a billionth of that bias either way.
+    """
+    for node in network.graph.nodes:
+        conv = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(conv, QuantizedConv2d) and conv.bias is not None:
+            step = _grid_before(network, node).scale * REFINED
+            conv.weight_quantizer.scale.clamp_(min=conv.bias.abs() / (step * LARGEST_BIAS_CODE))
+
+
+def _grid_before(network: fx.GraphModule, node: fx.Node) -> FakeQuantize:
+    """The grid that a node reads from, through whatever picks or repeats its values."""
+    while True:
+        node = node.all_input_nodes[0]
+        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, FakeQuantize):
+            return module
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
