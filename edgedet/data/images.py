@@ -52,7 +52,7 @@ def try_read_image(path: Path) -> Image | None:
     try:
         return read_image(path)
     except EdgedetError as error:
-        logger.warning("taken for an empty image: %s", error)
+        logger.warning("cannot be used: %s", error)
         return None
 
 

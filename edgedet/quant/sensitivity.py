@@ -11,8 +11,8 @@ from torch import Tensor, fx, nn
 
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import traced
-from edgedet.models.quantized.edges import FLOAT_FROM, Edge, find_edges
-from edgedet.models.quantized.fake_quantize import HIGHEST, PER_TENSOR, SMALLEST_SCALE, QuantizedConv2d, fake_quantize
+from edgedet.models.quantized.edges import Edge, find_edges, readers_of
+from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
 from edgedet.progress import Track, no_progress
 
 
@@ -62,19 +62,16 @@ class _RoundingOne(fx.Interpreter):
 
     def __init__(self, network: fx.GraphModule, edge: Edge, end: float) -> None:
         super().__init__(network)
-        self._edge = edge
-        self._scale = torch.tensor(max(end / HIGHEST, SMALLEST_SCALE))
-        members = {*edge.sources, *edge.carriers}
-        self._rounded: dict[str, nn.Module] = {}
-        for node in network.graph.nodes:
-            module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-            reads = any(source.name in members for source in node.all_input_nodes)
-            if isinstance(module, nn.Conv2d) and reads and not str(node.target).startswith(FLOAT_FROM):
-                self._rounded[node.name] = QuantizedConv2d(module)
+        self._sources = edge.sources
+        self._quantizer = FakeQuantize()
+        self._quantizer.set_range(torch.tensor(end))
+        self._rounded: dict[str, nn.Module] = {
+            node.name: QuantizedConv2d(conv) for node, conv in readers_of(network, {*edge.sources, *edge.carriers})
+        }
 
     def run_node(self, n: fx.Node) -> Any:
         if n.name in self._rounded:
             (x,) = self.fetch_args_kwargs_from_env(n)[0]
             return self._rounded[n.name](x)
         result = super().run_node(n)
-        return fake_quantize(result, self._scale, PER_TENSOR) if n.name in self._edge.sources else result
+        return self._quantizer(result) if n.name in self._sources else result

@@ -23,9 +23,9 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
+from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
-SIGNED_STEPS, UNSIGNED_STEPS = 127, 255
-SIGNED_ZERO_POINT = 128
+SIGNED_ZERO_POINT = -LOWEST
 KEEP_SIGN = frozenset({"MaxPool", "Resize", "Split", "Concat", "Add", "QuantizeLinear", "DequantizeLinear"})
 """Operators that give nothing negative where nothing negative goes in."""
 
@@ -74,7 +74,7 @@ def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     """Replaces a weight and its quantizer by the integers that it gives."""
     weight, scale = input_of(quantizer, 0), input_of(quantizer, 1)
     steps = array_of(scale).reshape(-1, *[1] * (array_of(weight).ndim - 1))
-    codes = np.clip(np.rint(array_of(weight) / steps), -SIGNED_STEPS - 1, SIGNED_STEPS).astype(np.int8)
+    codes = np.clip(np.rint(array_of(weight) / steps), LOWEST, HIGHEST).astype(np.int8)
     stored = _initializer(graph, f"{quantizer.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
@@ -100,7 +100,7 @@ def _drop_implied_activation(graph: ir.Graph, quantizer: ir.Node) -> None:
     if node is None or node.op_type not in ("Relu", "Clip") or len(node.outputs[0].uses()) > 1:
         return
     if node.op_type == "Clip":
-        end = SIGNED_STEPS * float(array_of(input_of(quantizer, 1)))
+        end = HIGHEST * float(array_of(input_of(quantizer, 1)))
         implied = float(array_of(input_of(node, 1))) == 0 and float(array_of(input_of(node, 2))) >= end * (1 - 1e-6)
         if not implied:
             return
@@ -112,7 +112,7 @@ def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -
     scale = array_of(input_of(quantizer, 1))
     zero_point = 0 if non_negative else SIGNED_ZERO_POINT
     if non_negative:
-        scale = (scale.astype(np.float64) * SIGNED_STEPS / UNSIGNED_STEPS).astype(np.float32)
+        scale = (scale.astype(np.float64) * HIGHEST / HIGHEST_UNSIGNED).astype(np.float32)
     grid = [
         _initializer(graph, f"{quantizer.name}/unsigned_scale", scale),
         _initializer(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,13 +12,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from edgedet.errors import unknown_value
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
-from edgedet.models.quantized.edges import FLOAT_FROM, Edge, find_edges
-from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
+from edgedet.models.quantized.edges import Edge, find_edges, module_of, readers_of
+from edgedet.models.quantized.fake_quantize import (
+    HIGHEST,
+    HIGHEST_UNSIGNED,
+    SMALLEST_SCALE,
+    FakeQuantize,
+    QuantizedConv2d,
+)
 from edgedet.models.quantized.recipe import Recipe
 
 QUANTIZERS = "quantizers"
 
-REFINED = 127 / 255
+REFINED = HIGHEST / HIGHEST_UNSIGNED
 """How much finer a lowering may make the grid of a tensor that is never negative."""
 
 LARGEST_BIAS_CODE = 2.0**30
@@ -54,8 +60,8 @@ class QuantizedDetector(DetectionNetwork):
         self._strides = detector.strides
         self._num_classes = detector.num_classes
         rounded = {node for edge in self.edges for node in (*edge.sources, *edge.carriers)}
-        for name, conv in _readers_of(network, rounded):
-            network.set_submodule(name, QuantizedConv2d(conv))
+        for node, conv in readers_of(network, rounded):
+            network.set_submodule(str(node.target), QuantizedConv2d(conv))
         for index, edge in enumerate(self.edges):
             _insert(network, edge, index)
         network.recompile()
@@ -88,10 +94,11 @@ def folded(quantized: QuantizedDetector) -> QuantizedDetector:
     quantized = copy.deepcopy(quantized).eval()
     network = quantized.network
     for node in network.graph.nodes:
-        if node.op != "call_module" or not isinstance(norm := network.get_submodule(str(node.target)), nn.BatchNorm2d):
+        norm = module_of(node, network)
+        if not isinstance(norm, nn.BatchNorm2d):
             continue
         (source,) = node.all_input_nodes
-        conv = network.get_submodule(str(source.target))
+        conv = module_of(source, network)
         assert isinstance(conv, nn.Conv2d) and list(source.users) == [node]
         network.set_submodule(str(source.target), _fold(conv, norm))
         node.replace_all_uses_with(source)
@@ -135,7 +142,7 @@ def _make_room_for_biases_(network: fx.GraphModule) -> None:
     so small that its bias would not fit; what its weights add is below a billionth of that bias either way.
     """
     for node in network.graph.nodes:
-        conv = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        conv = module_of(node, network)
         if isinstance(conv, QuantizedConv2d) and conv.bias is not None:
             step = _grid_before(network, node).scale * REFINED
             conv.weight_quantizer.scale.clamp_(min=conv.bias.abs() / (step * LARGEST_BIAS_CODE))
@@ -145,7 +152,7 @@ def _grid_before(network: fx.GraphModule, node: fx.Node) -> FakeQuantize:
     """The grid that a node reads from, through whatever picks or repeats its values."""
     while True:
         node = node.all_input_nodes[0]
-        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = module_of(node, network)
         if isinstance(module, FakeQuantize):
             return module
 
@@ -164,15 +171,6 @@ def traced(detector: Detector) -> fx.GraphModule:
     """The graph of a float detector without channel shuffles, in which edges are found."""
     network = fx.symbolic_trace(fold_channel_shuffles(detector))
     return network.train(detector.training)
-
-
-def _readers_of(network: fx.GraphModule, rounded: Collection[str]) -> Iterator[tuple[str, nn.Conv2d]]:
-    """The convolutions that read rounded values, but for those that give the logits."""
-    for node in network.graph.nodes:
-        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-        reads_rounded = all(source.name in rounded for source in node.all_input_nodes)
-        if isinstance(module, nn.Conv2d) and reads_rounded and not str(node.target).startswith(FLOAT_FROM):
-            yield str(node.target), module
 
 
 def _path(index: int) -> str:

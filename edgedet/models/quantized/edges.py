@@ -8,7 +8,7 @@ concatenations. All readers of a tensor see the same rounded values, and a conca
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +36,8 @@ class Edge:
 
 def find_edges(network: fx.GraphModule) -> tuple[Edge, ...]:
     """The edges of a traced detector, in the order of its computation."""
-    nodes = [node for node in network.graph.nodes if not _is_float(node)]
+    floats = _behind_logits(network)
+    nodes = [node for node in network.graph.nodes if node not in floats]
     quantized = [node for node in nodes if any(_reads_rounded(user, network) for user in node.users)]
     owner = {node: node for node in quantized}
     for node in quantized:
@@ -49,6 +50,20 @@ def find_edges(network: fx.GraphModule) -> tuple[Edge, ...]:
     return tuple(_edge(members, network) for members in groups.values())
 
 
+def readers_of(network: fx.GraphModule, tensors: Collection[str]) -> Iterator[tuple[fx.Node, nn.Conv2d]]:
+    """The convolutions that read one of the tensors (names of nodes), but for those that give the logits."""
+    for node in network.graph.nodes:
+        module = module_of(node, network)
+        reads = any(source.name in tensors for source in node.all_input_nodes)
+        if isinstance(module, nn.Conv2d) and reads and not _gives_logits(node):
+            yield node, module
+
+
+def module_of(node: fx.Node, network: fx.GraphModule) -> nn.Module | None:
+    """The module that a node calls, if it calls one."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
 def _edge(members: list[fx.Node], network: fx.GraphModule) -> Edge:
     carriers = [node for node in members if _carries(node, network)]
     sources = [node for node in members if node not in carriers]
@@ -56,29 +71,27 @@ def _edge(members: list[fx.Node], network: fx.GraphModule) -> Edge:
     return Edge(name, tuple(node.name for node in sources), tuple(node.name for node in carriers))
 
 
-def _is_float(node: fx.Node) -> bool:
-    """Whether the node lies behind a convolution that gives logits, or is one."""
-    return any(one.op == "call_module" and str(one.target).startswith(FLOAT_FROM) for one in _with_ancestors(node))
+def _behind_logits(network: fx.GraphModule) -> set[fx.Node]:
+    """The convolutions that give logits, and all that follows from them."""
+    found = set[fx.Node]()
+    for node in network.graph.nodes:
+        if _gives_logits(node) or not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return found
 
 
-def _with_ancestors(node: fx.Node) -> Iterator[fx.Node]:
-    seen, waiting = set[fx.Node](), [node]
-    while waiting:
-        one = waiting.pop()
-        if one not in seen:
-            seen.add(one)
-            yield one
-            waiting += one.all_input_nodes
+def _gives_logits(node: fx.Node) -> bool:
+    return node.op == "call_module" and str(node.target).startswith(FLOAT_FROM)
 
 
 def _reads_rounded(node: fx.Node, network: fx.GraphModule) -> bool:
     """Whether the node is one of those that integer kernels exist for, and whose inputs are therefore rounded."""
-    return isinstance(_module(node, network), nn.Conv2d) or _adds(node) or _carries(node, network)
+    return isinstance(module_of(node, network), nn.Conv2d) or _adds(node) or _carries(node, network)
 
 
 def _carries(node: fx.Node, network: fx.GraphModule) -> bool:
     if node.op == "call_module":
-        return isinstance(_module(node, network), nn.MaxPool2d)
+        return isinstance(module_of(node, network), nn.MaxPool2d)
     if node.op == "call_method":
         return node.target == "split"
     return node.op == "call_function" and node.target in (torch.cat, functional.interpolate, operator.getitem)
@@ -86,10 +99,6 @@ def _carries(node: fx.Node, network: fx.GraphModule) -> bool:
 
 def _adds(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target in (operator.add, torch.add)
-
-
-def _module(node: fx.Node, network: fx.GraphModule) -> nn.Module | None:
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _root(owner: dict[fx.Node, fx.Node], node: fx.Node) -> fx.Node:

@@ -12,6 +12,9 @@ PER_TENSOR = -1
 """The axis of a quantizer with a single scale."""
 
 LOWEST, HIGHEST = -128, 127
+HIGHEST_UNSIGNED = 255
+"""Of the finer grid that a lowering may give a tensor which is never negative, over the same range."""
+
 SMALLEST_SCALE = 1e-8
 
 
