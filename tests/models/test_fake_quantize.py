@@ -44,6 +44,9 @@ def test_the_grid_is_that_of_onnx(seed: int, spread: float, axis: int) -> None:
     x = rng.normal(0, spread, (5, 3, 2)).astype(np.float32)
     scale = rng.uniform(0.01, 1, [] if axis == PER_TENSOR else x.shape[axis]).astype(np.float32)
     found = fake_quantize(torch.from_numpy(x), torch.from_numpy(np.asarray(scale)), axis)
+    if axis != PER_TENSOR:  # a channel's grid has no -128
+        end = 127 * np.expand_dims(scale, [other for other in range(3) if other != axis])
+        x = np.clip(x, -end, end)
     np.testing.assert_array_equal(found.numpy(), by_onnx(x, np.asarray(scale), axis))
 
 
@@ -62,6 +65,17 @@ def test_gradients_are_those_of_learned_step_sizes() -> None:
     assert x.grad.tolist() == [1, 1, 2, 0, 0]
     by_hand = (3 - 2.65) + (-6 + 5.5) + 2 * (1 - 1.2) + 127 - 128
     assert scale.grad.item() == pytest.approx(by_hand / math.sqrt(5 * 127), rel=1e-4)
+
+
+def test_gradients_of_a_channels_grid_are_those_of_learned_step_sizes() -> None:
+    steps = [2.65, -5.5, 1.2, 200.0, -300.0]
+    x = (torch.tensor([steps, steps]) * SCALE).requires_grad_()
+    scale = torch.tensor([SCALE, SCALE], requires_grad=True)
+    fake_quantize(x, scale, 0).backward(torch.tensor([[1.0, 1.0, 2.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 2.0]]))
+    assert x.grad is not None and scale.grad is not None
+    assert x.grad.tolist() == [[1, 1, 2, 0, 0], [0, 0, 0, 0, 0]]
+    by_hand = [(3 - 2.65) + (-6 + 5.5) + 2 * (1 - 1.2) + 127 - 127, -254]
+    assert scale.grad.tolist() == pytest.approx([value / math.sqrt(5 * 127) for value in by_hand], rel=1e-4)
 
 
 def test_a_channels_gradient_is_scaled_by_its_own_number_of_values() -> None:

@@ -106,6 +106,7 @@ def folded(quantized: QuantizedDetector) -> QuantizedDetector:
     network.recompile()
     network.delete_all_unused_submodules()
     _make_room_for_biases_(network)
+    _clip_weights_(network)
     return quantized
 
 
@@ -132,6 +133,15 @@ def with_rounded_carriers(quantized: QuantizedDetector) -> QuantizedDetector:
                 _round(network, nodes[name], index)
     network.recompile()
     return quantized
+
+
+@torch.no_grad()
+def _clip_weights_(network: fx.GraphModule) -> None:
+    """Weights beyond their grid onto its end, where they are rounded to: ONNX's grid has one more step below."""
+    for conv in network.modules():
+        if isinstance(conv, QuantizedConv2d):
+            end = (conv.weight_quantizer.scale * HIGHEST).view(-1, 1, 1, 1)
+            conv.weight.clamp_(-end, end)
 
 
 @torch.no_grad()

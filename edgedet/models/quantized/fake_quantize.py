@@ -12,6 +12,7 @@ PER_TENSOR = -1
 """The axis of a quantizer with a single scale."""
 
 LOWEST, HIGHEST = -128, 127
+LOWEST_OF_CHANNEL = -HIGHEST
 HIGHEST_UNSIGNED = 255
 """Of the finer grid that a lowering may give a tensor which is never negative, over the same range."""
 
@@ -20,10 +21,13 @@ SMALLEST_SCALE = 1e-8
 
 @torch.library.custom_op("edgedet::fake_quantize", mutates_args=())
 def fake_quantize(x: Tensor, scale: Tensor, axis: int) -> Tensor:
-    """`clamp(round(x / scale), -128, 127) * scale`, ties to even, as ONNX's QuantizeLinear and DequantizeLinear.
+    """`clamp(round(x / scale), lowest, 127) * scale`, ties to even, as ONNX's QuantizeLinear and DequantizeLinear.
 
-    The gradient is that of learned step sizes (LSQ, Esser et al., ICLR 2020): that of `x` passes inside the grid's
-    range; that of a scale is scaled by `1 / sqrt(n * 127)`, where `n` is the number of values that share the scale.
+    The lowest code is -128 with a single scale. With one for each channel, as weights have, it is -127: folding a
+    negative normalisation factor into a channel then turns its grid over onto itself.
+
+    The gradient is that of learned step sizes (LSQ, Esser et al., ICLR 2020): that of `x` passes strictly inside the
+    grid's range; that of a scale is scaled by `1 / sqrt(n * 127)`, where `n` is the number of values that share it.
 
     Args:
         x: any shape, float.
@@ -31,12 +35,16 @@ def fake_quantize(x: Tensor, scale: Tensor, axis: int) -> Tensor:
         axis: the axis of `x` that has a scale each, or `PER_TENSOR`.
     """
     step = _along(scale, axis, x.ndim)
-    return (x / step).round_().clamp_(LOWEST, HIGHEST).mul_(step)
+    return (x / step).round_().clamp_(_lowest(axis), HIGHEST).mul_(step)
 
 
 @fake_quantize.register_fake
 def _(x: Tensor, scale: Tensor, axis: int) -> Tensor:
     return torch.empty_like(x)
+
+
+def _lowest(axis: int) -> int:
+    return LOWEST if axis == PER_TENSOR else LOWEST_OF_CHANNEL
 
 
 def _along(scale: Tensor, axis: int, dimensions: int) -> Tensor:
@@ -46,22 +54,28 @@ def _along(scale: Tensor, axis: int, dimensions: int) -> Tensor:
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:2])
+    # The output costs no memory: the layer that reads it keeps it for its own gradient.
+    ctx.save_for_backward(*inputs[:2], output)
     ctx.axis = inputs[2]
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-    x, scale = ctx.saved_tensors
-    steps = x / _along(scale, ctx.axis, x.ndim)
-    inside = (steps >= LOWEST) & (steps <= HIGHEST)
+    x, scale, rounded = ctx.saved_tensors
+    step = _along(scale, ctx.axis, x.ndim)
+    if ctx.axis == PER_TENSOR:
+        # One pass over the tensor; comparing and multiplying takes five times as long.
+        ends = float(scale) * LOWEST, float(scale) * HIGHEST
+        passed = torch.ops.aten.hardtanh_backward(gradient, x, *ends)
+    else:
+        passed = gradient * ((x > step * LOWEST_OF_CHANNEL) & (x < step * HIGHEST))
     gradient_scale = None
     if ctx.needs_input_grad[1]:
-        codes = steps.round().clamp_(LOWEST, HIGHEST)
-        slope = (codes - steps * inside) * gradient
+        # Inside, the slope is (rounded - x) / scale; beyond, it is the code of the end, rounded / scale.
+        slope = (rounded * gradient).addcmul_(x, passed, value=-1)
         axes = [dimension for dimension in range(x.ndim) if dimension != ctx.axis]
         total = slope.sum() if ctx.axis == PER_TENSOR else slope.sum(dim=axes)
-        gradient_scale = total.view_as(scale) / math.sqrt(x.numel() / scale.numel() * HIGHEST)
-    return gradient * inside, gradient_scale, None
+        gradient_scale = total / scale / math.sqrt(x.numel() / scale.numel() * HIGHEST)
+    return passed, gradient_scale, None
 
 
 fake_quantize.register_autograd(_backward, setup_context=_keep_inputs)
