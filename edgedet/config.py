@@ -62,6 +62,15 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
     return result
 
 
+def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with those of `over` in their place, mapping by mapping."""
+    result = _copy(values)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return result
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Refuses aliases: ten lines of them stand for more data than fits in memory."""
 

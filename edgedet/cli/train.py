@@ -24,6 +24,10 @@ def command(
         str | None, typer.Option(help="Backbone weights: `imagenet` or a torchvision state dict. [default: random]")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
+    qat: Annotated[
+        bool,
+        typer.Option("--qat", help="Quantization-aware training of the float checkpoint that --init names, for INT8."),
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="YAML with any of the settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. optimizer.lr=0.001; may be repeated.")
@@ -57,15 +61,16 @@ def command(
         "tensorboard": tensorboard,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if resume is not None and (given or config or set_ or init or overwrite or out != DEFAULT_OUT):
+    if resume is not None and (given or qat or config or set_ or init or overwrite or out != DEFAULT_OUT):
         raise EdgedetError("a resumed run keeps its settings", where="--resume", fix="leave the other settings out")
 
     from functools import partial
 
     from edgedet.cli.training import TerminalReporter
-    from edgedet.config import load_yaml, override, parse
+    from edgedet.config import load_yaml, merged, override, parse
     from edgedet.train import loop
     from edgedet.train.config import TrainConfig
+    from edgedet.train.qat import defaults as qat_defaults
 
     reporter = TerminalReporter()
     if resume is not None:
@@ -73,6 +78,11 @@ def command(
         folder = resume
     else:
         values = override({**(load_yaml(config) if config else {}), **given}, set_ or [])
+        if qat or values.get("qat") is not None:
+            if init is None:
+                fix = "give the float checkpoint to start from with --init"
+                raise EdgedetError("quantization-aware training starts from a trained detector", where="--qat", fix=fix)
+            values = merged(qat_defaults(init), values)
         if "data" not in values:
             raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
         settings = parse(TrainConfig, values, where=config)

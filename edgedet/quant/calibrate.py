@@ -13,7 +13,8 @@ from edgedet.errors import CheckFailedError
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import find_edges
-from edgedet.models.quantized.recipe import Recipe
+from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
+from edgedet.models.quantized.recipe import Calibration, Recipe
 from edgedet.quant.ranges import BINS, Histogram, range_of
 from edgedet.spec import Preprocess
 
@@ -36,6 +37,19 @@ def quantize(
         # Of an edge that is always 0 any grid will do, but a hair's breadth leaves its readers' biases no room.
         quantizer.set_range(torch.tensor(range_of(histograms[name], method) or 1.0))
     return quantized.eval()
+
+
+def calibration_record(
+    detector: Detector, preprocess: Preprocess, *, method: str, images: int, images_sha256: str
+) -> Calibration:
+    """What a calibrated checkpoint says of its grids."""
+    return Calibration(
+        method=method,
+        images=images,
+        images_sha256=images_sha256,
+        weights_sha256=weights_sha256(traced(detector).state_dict()),
+        preprocess_sha256=preprocess_sha256(preprocess),
+    )
 
 
 def fit_to_noise(detector: Detector, preprocess: Preprocess) -> QuantizedDetector:

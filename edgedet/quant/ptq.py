@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from edgedet.data.clean import readable
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
-from edgedet.data.sheet import spread
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.coco import Metrics
 from edgedet.evaluate.run import evaluate
 from edgedet.files import require_writable_folder
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.detector import DecodedDetector, DetectionNetwork
-from edgedet.models.quantized.detector import QuantizedDetector, traced
-from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
-from edgedet.models.quantized.recipe import Calibration, Recipe
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.recipe import Recipe
 from edgedet.progress import Track, no_progress
-from edgedet.quant.calibrate import observe, quantize
+from edgedet.quant.calibrate import calibration_record, observe, quantize
+from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.ranges import range_of, require_method
 from edgedet.quant.sensitivity import EdgeError, edge_errors
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends.torch import TorchBackend
-from edgedet.runtime.preprocess import preprocess
-from edgedet.spec import Preprocess, Spec
+from edgedet.spec import Spec
 
-MIN_IMAGES = 8
 RANKED_IMAGES = 16
 RANKED_SCORE = 0.05
 REGAINED_EDGES = 5
@@ -135,14 +129,10 @@ def quantize_checkpoint(
     judged = split_of(dataset, eval_split)
     QuantizedDetector(detector, Recipe(keep_float=tuple(keep_float)))  # an unknown edge is refused before the long work
     chosen, pixels_sha256 = calibration_images(split_of(dataset, split), images, where=data)
-    calibration = Calibration(
-        method=method,
-        images=len(chosen),
-        images_sha256=pixels_sha256,
-        weights_sha256=weights_sha256(traced(detector).state_dict()),
-        preprocess_sha256=preprocess_sha256(spec.preprocess),
+    calibration = calibration_record(
+        detector, spec.preprocess, method=method, images=len(chosen), images_sha256=pixels_sha256
     )
-    histograms = observe(detector, partial(_tensors, chosen, spec.preprocess, track))
+    histograms = observe(detector, partial(tensors, chosen, spec.preprocess, track))
 
     def made(float_edges: Sequence[str]) -> QuantizedDetector:
         recipe = Recipe(keep_float=tuple(dict.fromkeys(float_edges)), calibration=calibration)
@@ -154,7 +144,7 @@ def quantize_checkpoint(
     errors: tuple[EdgeError, ...] = ()
     if sensitivity or keep_worst or max_drop is not None:
         ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
-        some = [tensor for tensor, _ in _tensors(chosen[:RANKED_IMAGES], spec.preprocess, no_progress)]
+        some = [tensor for tensor, _ in tensors(chosen[:RANKED_IMAGES], spec.preprocess, no_progress)]
         errors = edge_errors(detector, ranges, some, track)
     worst = [one.edge for one in errors if one.edge not in keep_float]
     float_metrics = judge(detector)
@@ -184,32 +174,6 @@ def quantize_checkpoint(
     )
 
 
-def calibration_images(samples: Sequence[Sample], count: int, *, where: object = None) -> tuple[list[Sample], str]:
-    """`count` samples spread evenly over those whose image can be read, and the SHA-256 of their pixels.
-
-    Raises:
-        EdgedetError: there are fewer, fewer than 8 were asked for, or they all look alike.
-    """
-    if count < MIN_IMAGES:
-        fix = f"calibrate on {MIN_IMAGES} or more: grids that fit a few images clip the others"
-        raise EdgedetError(f"{count} calibration images are too few", where="--images", fix=fix)
-    samples, _ = readable(samples)
-    if len(samples) < count:
-        what = f"{count} calibration images were asked for, but only {len(samples)} can be read"
-        raise EdgedetError(what, where=where, fix=f"--images {len(samples)}, or another --split")
-    chosen = list(spread(samples, count))
-    digest, seen = hashlib.sha256(), set[bytes]()
-    for sample in chosen:
-        pixels = hashlib.sha256(read_image(sample.image).tobytes()).digest()
-        digest.update(pixels)
-        seen.add(pixels)
-    if len(seen) == 1:
-        raise EdgedetError(
-            "the calibration images are all alike", where=where, fix="calibrate on what the camera will see"
-        )
-    return chosen, digest.hexdigest()
-
-
 def rank_correlation(first: runtime.Detector, second: runtime.Detector, samples: Iterable[Sample]) -> float:
     """Spearman's rank correlation of two detectors' scores, where the first's exceed 0.05; 1 where none does."""
     pairs = []
@@ -229,11 +193,6 @@ def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
-
-
-def _tensors(samples: Sequence[Sample], spec: Preprocess, track: Track) -> Iterator[tuple[Tensor, str]]:
-    for sample in track(samples, "calibrating"):
-        yield torch.from_numpy(preprocess(read_image(sample.image), spec)[0])[None], str(sample.image)
 
 
 def _runtime(network: DetectionNetwork, spec: Spec) -> runtime.Detector:

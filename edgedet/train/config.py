@@ -36,6 +36,36 @@ class OptimizerConfig(Frozen):
     clip_norm: Positive = 35.0
 
 
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class QATConfig(Frozen):
+    """Quantization-aware training of a calibrated detector.
+
+    Attributes:
+        method: how the grids move: `lsq` learns their steps, `pact` learns where activations are clipped, `observed`
+            follows the largest activations; with the last two each channel's grid ends at its largest weight.
+        keep_float: edges that are not rounded, see `edgedet quantize`.
+        calibration: how the grids' ends are chosen at the start, of `edgedet.quant.ranges.METHODS`.
+        images: how many training images they are chosen on; None means 128, or all where there are fewer.
+        hold_grids_from: share of the run after which the grids stand still.
+        hold_batch_norm_from: share of the run after which BatchNorm's statistics stand still and are used.
+        estimate_images: training images on which BatchNorm's statistics are estimated again at the end; 0 keeps them.
+        distill: weight of the loss against the float detector's scores and box distributions.
+        pact_decay: of the squares of `pact`'s clipping ends, in the loss.
+    """
+
+    method: Literal["lsq", "pact", "observed"] = "lsq"
+    keep_float: tuple[str, ...] = ()
+    calibration: str = "mse"
+    images: Count | None = None
+    hold_grids_from: Share = 0.75
+    hold_batch_norm_from: Share = 0.5
+    estimate_images: Annotated[int, Field(ge=0)] = 400
+    distill: NotNegative = 1.0
+    pact_decay: NotNegative = 1e-4
+
+
 class TrainConfig(Frozen):
     """A training run.
 
@@ -65,6 +95,7 @@ class TrainConfig(Frozen):
         tensorboard: also write TensorBoard event files.
         optimizer: the optimizer and its schedule.
         augment: what each training image goes through.
+        qat: quantization-aware training; None means float.
     """
 
     data: str
@@ -91,3 +122,4 @@ class TrainConfig(Frozen):
     tensorboard: bool = False
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
+    qat: QATConfig | None = None

@@ -42,6 +42,11 @@ class RunFolder:
         return self.root / "best.pt"
 
     @property
+    def teacher(self) -> Path:
+        """The float checkpoint that a quantization-aware run learns from."""
+        return self.root / "teacher.pt"
+
+    @property
     def metrics(self) -> Path:
         """One line of JSON an epoch."""
         return self.root / "metrics.jsonl"
@@ -63,7 +68,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Removes what was written before the first checkpoint."""
-        for path in (self.config, self.versions):
+        for path in (self.config, self.versions, self.teacher):
             path.unlink(missing_ok=True)
 
 
@@ -81,7 +86,7 @@ def start_folder(root: Path, config: TrainConfig, *, overwrite: bool) -> RunFold
     require_writable_folder(root)
     folder = RunFolder(root)
     pictures = (folder.curves, folder.precision_recall, folder.predictions)
-    for stale in (folder.last, folder.best, folder.metrics, *pictures):
+    for stale in (folder.last, folder.best, folder.teacher, folder.metrics, *pictures):
         stale.unlink(missing_ok=True)
     save_yaml(folder.config, config)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
 from edgedet.models.checkpoint import save_checkpoint
-from edgedet.models.detector import DecodedDetector
+from edgedet.models.detector import DecodedDetector, DetectionNetwork
 from edgedet.models.heads.gfl import anchor_points
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.provenance import stamped
 from edgedet.models.weights import load_backbone_weights
 from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.runtime.detector import Detector as RuntimeDetector
@@ -29,6 +32,7 @@ from edgedet.train.interrupt import StopRequest, deferred_interrupt
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
+from edgedet.train.qat import calibrated, check_qat_settings, uncalibrated
 from edgedet.train.reporter import Reporter, SilentReporter
 from edgedet.train.run import (
     Run,
@@ -81,7 +85,7 @@ def train(
     Args:
         config: the settings.
         out: folder of the run; must hold no run yet unless `overwrite`.
-        init: checkpoint whose weights to start from.
+        init: checkpoint whose weights to start from; quantization-aware training needs one, and learns from it.
         overwrite: replace a run in `out`.
         reporter: who watches.
 
@@ -91,23 +95,30 @@ def train(
         KeyboardInterrupt: after a Ctrl-C, with the state saved.
     """
     check_settings(config)
+    check_qat_settings(config, init)
     require_free(out, overwrite=overwrite)
     fabric, config = launch(config, out)
     reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
-    specification(config, data.class_names)
-    detector = build(config, data.class_names)
+    spec = specification(config, data.class_names)
+    detector: DetectionNetwork
+    float_detector = detector = build(config, data.class_names)
     if config.weights is not None:
-        load_backbone_weights(detector.backbone, "imagenet" if config.weights == "imagenet" else Path(config.weights))
+        weights = "imagenet" if config.weights == "imagenet" else Path(config.weights)
+        load_backbone_weights(float_detector.backbone, weights)
     if init is not None:
-        start_from(detector, init)
+        start_from(float_detector, init)
+    if config.qat is not None:
+        detector = calibrated(config, float_detector.eval(), data.train, spec.preprocess)
     # Nothing that was there before is touched until everything that can be wrong was looked at.
     if fabric.is_global_zero:
         start_folder(out, config, overwrite=overwrite)
     fabric.barrier()
-    run = prepare(config, fabric, RunFolder(out), data, detector, reporter)
+    run = prepare(config, fabric, RunFolder(out), data, detector, float_detector, reporter)
     # From here on the run can be resumed, whatever its weights were started from; and a full disk shows now.
     try:
+        if config.qat is not None and fabric.is_global_zero:
+            save_checkpoint(run.folder.teacher, float_detector, spec)
         _save_last(run)
     except EdgedetError:
         run.folder.abandon()
@@ -121,7 +132,12 @@ def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     fabric, config = launch(config, out)
     reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
-    run = prepare(config, fabric, folder, data, build(config, data.class_names), reporter)
+    float_detector = build(config, data.class_names)
+    if config.qat is None:
+        run = prepare(config, fabric, folder, data, float_detector, None, reporter)
+    else:
+        start_from(float_detector, folder.teacher)
+        run = prepare(config, fabric, folder, data, uncalibrated(config, float_detector), float_detector, reporter)
     return_to_checkpoint(run)
     return _finish(run)
 
@@ -140,6 +156,8 @@ def _finish(run: Run) -> TrainResult:
 
 
 def _run_steps(run: Run, stop: StopRequest) -> None:
+    if run.quantization is not None and run.progress.step == 0:
+        _keep_calibrated(run)
     run.model.train()
     started = time.perf_counter()
     for batch in _batches(run):
@@ -185,27 +203,35 @@ def _step(run: Run, batch: Batch) -> float:
     set_learning_rate(run.optimizer, rate)
     images, targets = to_device(batch, run.spec.preprocess, run.fabric.device)
     points, strides = anchor_points(images.shape[2], images.shape[3], run.detector.strides)
+    if run.quantization is not None:
+        run.quantization.prepare_step(progress.step)
+    logits = run.model(images)
     loss = gfl_loss(
-        run.model(images),
+        logits,
         points.to(images.device),
         strides.to(images.device),
         targets,
         mean=partial(_mean_over_processes, run),
     )
-    _require_finite(loss.total, "loss", run, batch)
+    more = {} if run.quantization is None else run.quantization.losses(images, logits)
+    total = loss.total + sum(more.values())
+    _require_finite(total, "loss", run, batch)
     run.optimizer.zero_grad()
-    run.fabric.backward(loss.total)
+    run.fabric.backward(total)
     norm = run.fabric.clip_gradients(
         run.model, run.optimizer, max_norm=config.optimizer.clip_norm, error_if_nonfinite=False
     )
     if config.precision != "16-mixed":  # the loss scaler skips such steps by design
         _require_finite(norm, "gradient", run, batch)
-    run.optimizer.step()
+    with nullcontext() if run.quantization is None else run.quantization.moving(progress.step):
+        run.optimizer.step()
+    if run.quantization is not None:
+        run.quantization.oscillation.update()
     if run.ema is not None:
         run.ema.update(run.detector, progress.step)
-    for name, value in _parts(loss).items():
-        progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
-    return float(loss.total.detach())
+    for name, value in {"loss": total, **_parts(loss), **more}.items():
+        progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + float(value.detach())
+    return float(total.detach())
 
 
 def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tuple[Tensor, list[Targets]]:
@@ -229,13 +255,8 @@ def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> 
     )
 
 
-def _parts(loss: GFLLoss) -> dict[str, float]:
-    return {
-        "loss": float(loss.total.detach()),
-        "loss_quality": float(loss.quality.detach()),
-        "loss_giou": float(loss.giou.detach()),
-        "loss_distribution": float(loss.distribution.detach()),
-    }
+def _parts(loss: GFLLoss) -> dict[str, Tensor]:
+    return {"loss_quality": loss.quality, "loss_giou": loss.giou, "loss_distribution": loss.distribution}
 
 
 def _end_epoch(run: Run, epoch: int) -> None:
@@ -249,6 +270,10 @@ def _end_epoch(run: Run, epoch: int) -> None:
         "seconds": round(progress.seconds, 3),
         "images_per_second": round(steps * config.batch / max(progress.seconds, 1e-9), 2),
     }
+    if run.quantization is not None:
+        record["oscillating_weights"] = run.quantization.oscillation.share()
+        if epoch + 1 == config.epochs:
+            run.quantization.finish(_quantized(run.judged), run.data.train, run.spec.preprocess, config.batch)
     every = config.eval_every or max(1, config.epochs // EVALUATIONS_A_RUN)
     if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
         started = time.perf_counter()
@@ -278,10 +303,22 @@ def _evaluate(run: Run) -> dict[str, Any]:
         reached = result["map"] if result["map"] is not None else 0.0
         if reached > run.progress.best_map:
             run.progress.best_map = reached
-            save_checkpoint(run.folder.best, run.judged, run.spec)
+            _save(run, run.folder.best)
     run.fabric.barrier()
     run.model.train()
     return result
+
+
+def _keep_calibrated(run: Run) -> None:
+    """What the run starts from is its first best: training that only harms leaves it."""
+    found = _evaluate(run)["map"] if run.fabric.is_global_zero else _evaluate(run)
+    if run.fabric.is_global_zero:
+        run.reporter.message(f"calibrated, before training: mAP50-95 {found or 0:.4f}")
+
+
+def _quantized(network: DetectionNetwork) -> QuantizedDetector:
+    assert isinstance(network, QuantizedDetector)
+    return network
 
 
 def _mean_over_processes(run: Run, value: Tensor) -> Tensor:
@@ -305,6 +342,19 @@ def _checkpoint_is_due(run: Run) -> bool:
 def _save_last(run: Run) -> None:
     if run.fabric.is_global_zero:
         precision = run.fabric._precision.state_dict()
-        training = capture(run.progress, run.detector, run.optimizer.optimizer, precision, run.data.fingerprint)
-        save_checkpoint(run.folder.last, run.judged, run.spec, training=training)
+        training = capture(
+            run.progress,
+            run.detector,
+            run.optimizer.optimizer,
+            precision,
+            run.data.fingerprint,
+            None if run.quantization is None else run.quantization.oscillation.state_dict(),
+        )
+        _save(run, run.folder.last, training=training)
     run.fabric.barrier()
+
+
+def _save(run: Run, path: Path, training: Any = None) -> None:
+    if isinstance(run.judged, QuantizedDetector):
+        run.judged.recipe = stamped(run.judged)
+    save_checkpoint(path, run.judged, run.spec, training=training)

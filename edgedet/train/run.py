@@ -24,7 +24,8 @@ from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import write_json
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, Detector
+from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.zoo import build_detector, require_input_size
 from edgedet.spec import Spec
 from edgedet.train.config import TrainConfig
@@ -34,6 +35,7 @@ from edgedet.train.history import History
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
+from edgedet.train.qat import Quantization
 from edgedet.train.reporter import Reporter
 from edgedet.train.state import Progress, data_fingerprint, restore
 
@@ -58,16 +60,17 @@ class Run:
     spec: Spec
     plan: BatchPlan
     fabric: Fabric
-    detector: Detector
+    detector: DetectionNetwork
     model: Any
     optimizer: Any
     ema: ExponentialMovingAverage | None
     history: History
     reporter: Reporter
+    quantization: Quantization | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
-    def judged(self) -> Detector:
+    def judged(self) -> DetectionNetwork:
         """The weights that are evaluated and kept: the average where there is one."""
         return self.detector if self.ema is None else self.ema.model  # type: ignore[return-value]
 
@@ -156,9 +159,15 @@ def specification(config: TrainConfig, class_names: Sequence[str]) -> Spec:
 
 
 def prepare(
-    config: TrainConfig, fabric: Fabric, folder: RunFolder, data: Data, detector: Detector, reporter: Reporter
+    config: TrainConfig,
+    fabric: Fabric,
+    folder: RunFolder,
+    data: Data,
+    detector: DetectionNetwork,
+    teacher: Detector | None,
+    reporter: Reporter,
 ) -> Run:
-    """Puts a run together at its first step, on this process's device."""
+    """Puts a run together at its first step, on this process's device; a teacher is there where it quantizes."""
     keep_freed_memory()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -180,7 +189,14 @@ def prepare(
     if fabric.is_global_zero:
         write_json(folder.versions, _versions())
     history = History(folder.metrics, 0)
-    return Run(config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter)
+    quantization = None
+    if config.qat is not None:
+        assert isinstance(detector, QuantizedDetector) and teacher is not None
+        teacher = teacher.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        quantization = Quantization(config.qat, detector, teacher, plan.total_steps)
+    return Run(
+        config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter, quantization
+    )
 
 
 def default_threads(devices: int) -> int:
@@ -191,9 +207,18 @@ def default_threads(devices: int) -> int:
 def return_to_checkpoint(run: Run) -> None:
     """Goes back to the run's last checkpoint (one is written before the first step)."""
     checkpoint = load_checkpoint(run.folder.last)
+    oscillation = None if run.quantization is None else run.quantization.oscillation
     run.progress, precision = restore(
-        checkpoint.training, run.detector, run.optimizer.optimizer, run.data.fingerprint, where=run.folder.last
+        checkpoint.training,
+        run.detector,
+        run.optimizer.optimizer,
+        run.data.fingerprint,
+        oscillation,
+        where=run.folder.last,
     )
+    for network in (run.detector, run.judged):
+        if isinstance(network, QuantizedDetector) and isinstance(checkpoint.detector, QuantizedDetector):
+            network.recipe = checkpoint.detector.recipe
     run.fabric._precision.load_state_dict(precision)
     if run.ema is not None:
         run.ema.model.load_state_dict(checkpoint.detector.state_dict())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
+from edgedet.quant.oscillation import Oscillation
 
 
 @dataclass
@@ -37,6 +38,7 @@ def capture(
     optimizer: torch.optim.Optimizer,
     precision: dict[str, Any],
     data_fingerprint: str,
+    oscillation: dict[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """The training state as tensors and plain data."""
     return {
@@ -45,11 +47,18 @@ def capture(
         "optimizer": _on_cpu(optimizer.state_dict()),
         "precision": precision,
         "data": data_fingerprint,
+        "oscillation": _on_cpu(oscillation),
     }
 
 
 def restore(
-    state: Any, model: nn.Module, optimizer: torch.optim.Optimizer, data_fingerprint: str, *, where: object
+    state: Any,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data_fingerprint: str,
+    oscillation: Oscillation | None = None,
+    *,
+    where: object,
 ) -> tuple[Progress, dict[str, Any]]:
     """Puts `capture`'s state back; returns the progress and the state of the precision plugin."""
     if not isinstance(state, dict) or not {"progress", "model", "optimizer", "precision", "data"} <= state.keys():
@@ -61,6 +70,8 @@ def restore(
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if oscillation is not None:
+            oscillation.load_state_dict(state["oscillation"])
         progress = Progress(**state["progress"])
         if not isinstance(progress.step, int) or progress.step < 0:
             raise ValueError("not a number of steps")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgedet.errors import EdgedetError
 from edgedet.models.quantized.detector import QUANTIZERS, QuantizedDetector
+from edgedet.models.quantized.recipe import Recipe
 from edgedet.spec import Preprocess
 
 NETWORK = "network."
@@ -22,6 +23,15 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def stamped(quantized: QuantizedDetector) -> Recipe:
+    """The detector's recipe, of the weights that it has now: training moved them together with their grids."""
+    calibration = quantized.recipe.calibration
+    if calibration is None:
+        return quantized.recipe
+    fresh = calibration.model_copy(update={"weights_sha256": weights_sha256(quantized.state_dict())})
+    return quantized.recipe.model_copy(update={"calibration": fresh})
 
 
 def preprocess_sha256(preprocess: Preprocess) -> str:

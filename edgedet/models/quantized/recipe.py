@@ -34,8 +34,10 @@ class Recipe(Frozen):
     """Attributes:
     keep_float: edges that are not rounded; the convolutions that read one keep float weights.
     calibration: None where the grids are not calibrated yet.
+    trained: how the grids moved in quantization-aware training; None where they are as calibrated.
     """
 
     version: Literal[1] = 1
     keep_float: tuple[EdgeName, ...] = ()
     calibration: Calibration | None = None
+    trained: Literal["lsq", "pact", "observed"] | None = None

@@ -1,0 +1,147 @@
+"""Quantization-aware training: what it starts from, and what it adds to each step of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgedet.data.sample import Sample
+from edgedet.data.sheet import spread
+from edgedet.errors import EdgedetError
+from edgedet.losses.distill import distillation_loss
+from edgedet.models.checkpoint import load_checkpoint
+from edgedet.models.detector import Detector
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.recipe import Recipe
+from edgedet.progress import no_progress
+from edgedet.quant.batch_norm import estimate_statistics, hold_statistics
+from edgedet.quant.calibrate import calibration_record, observe, quantize
+from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_clipping_ends
+from edgedet.quant.images import calibration_images, tensors
+from edgedet.quant.oscillation import Oscillation
+from edgedet.quant.ranges import require_method
+from edgedet.spec import Preprocess
+from edgedet.train.config import QATConfig, TrainConfig
+from edgedet.train.loader import read_image_or_grey
+
+CALIBRATION_IMAGES = 128
+
+
+def defaults(init: Path) -> dict[str, Any]:
+    """The settings of a quantization-aware run from a float checkpoint: its model and size, and a short fine-tuning."""
+    checkpoint = load_checkpoint(init)
+    architecture = checkpoint.float_detector.architecture
+    return {
+        "model": architecture["name"],
+        "activation": architecture["activation"],
+        "imgsz": checkpoint.spec.preprocess.height,
+        "epochs": 20,
+        "eval_every": 2,
+        "optimizer": {"lr": 3e-4, "warmup_epochs": 1.0},
+        # A float run ends without mosaics too; the grids are fitted to whole images.
+        "augment": {"mosaic": 0.0},
+        "qat": {},
+    }
+
+
+def check_qat_settings(config: TrainConfig, init: Path | None) -> None:
+    """Refuses what no data could make work."""
+    if config.qat is None:
+        return
+    if init is None:
+        fix = "give the float checkpoint to start from with --init"
+        raise EdgedetError("quantization-aware training starts from a trained detector", where="--qat", fix=fix)
+    if config.weights is not None:
+        fix = "leave --weights out: --init brings the weights"
+        raise EdgedetError("a trained detector needs no backbone weights", where="--weights", fix=fix)
+    if config.precision != "32-true":
+        what = f"{config.precision} has too few digits to tell neighbouring steps of a grid apart"
+        raise EdgedetError(what, where="--precision", fix="leave it at 32-true")
+    require_method(config.qat.calibration)
+
+
+def calibrated(
+    config: TrainConfig, teacher: Detector, samples: Sequence[Sample], preprocess: Preprocess
+) -> QuantizedDetector:
+    """The INT8 detector that a run begins with: the float one on grids that fit training images."""
+    assert config.qat is not None
+    QuantizedDetector(teacher, Recipe(keep_float=config.qat.keep_float))  # refuses an unknown edge before the long work
+    count = config.qat.images or min(CALIBRATION_IMAGES, len(samples))
+    chosen, digest = calibration_images(samples, count, where=config.data)
+    method = config.qat.calibration
+    record = calibration_record(teacher, preprocess, method=method, images=len(chosen), images_sha256=digest)
+    recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method)
+    histograms = observe(teacher, lambda: tensors(chosen, preprocess, no_progress))
+    quantized = quantize(teacher, histograms, method=method, recipe=recipe)
+    make_grids_move(quantized, config.qat.method)
+    return quantized
+
+
+def uncalibrated(config: TrainConfig, detector: Detector) -> QuantizedDetector:
+    """The INT8 detector of the same parameters as `calibrated` gives, to load a checkpoint's into."""
+    assert config.qat is not None
+    quantized = QuantizedDetector(detector, Recipe(keep_float=config.qat.keep_float))
+    make_grids_move(quantized, config.qat.method)
+    return quantized
+
+
+class Quantization:
+    """What quantization-aware training adds to each step of a run.
+
+    Args:
+        config: its settings.
+        detector: the one that is trained, on its device.
+        teacher: the float detector that it was made of.
+        total_steps: of the run.
+    """
+
+    def __init__(self, config: QATConfig, detector: QuantizedDetector, teacher: Detector, total_steps: int) -> None:
+        self._config = config
+        self._detector = detector
+        self._teacher = teacher.eval().requires_grad_(False)
+        self._total_steps = total_steps
+        self.oscillation = Oscillation(detector)
+
+    def prepare_step(self, step: int) -> None:
+        """Holds what stands still from `step` on; to be called after the detector was put into training mode."""
+        if step >= self._config.hold_batch_norm_from * self._total_steps:
+            hold_statistics(self._detector)
+        if self._grids_stand_still(step):
+            hold_grids(self._detector)
+
+    def losses(self, images: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """What is minimised besides the detector's own loss, by the name that `metrics.jsonl` gives it."""
+        found: dict[str, Tensor] = {}
+        if self._config.distill > 0:
+            with torch.no_grad():
+                taught = self._teacher(images)
+            found["loss_distillation"] = self._config.distill * distillation_loss(logits, taught)
+        if self._config.method == "pact":
+            found["loss_clipping"] = self._config.pact_decay * squared_clipping_ends(self._detector)
+        return found
+
+    def moving(self, step: int) -> AbstractContextManager[None]:
+        """Around the optimizer's step."""
+        return moving(self._detector, hold=self._grids_stand_still(step))
+
+    def finish(self, judged: QuantizedDetector, samples: Sequence[Sample], preprocess: Preprocess, batch: int) -> None:
+        """Estimates BatchNorm's statistics of the weights that are kept, on whole training images."""
+        if self._config.estimate_images == 0:
+            return
+        chosen = list(spread(samples, min(self._config.estimate_images, len(samples))))
+        device = next(judged.parameters()).device
+        estimate_statistics(judged, (images.to(device) for images in _batches(chosen, preprocess, batch)))
+
+    def _grids_stand_still(self, step: int) -> bool:
+        return step >= self._config.hold_grids_from * self._total_steps
+
+
+def _batches(samples: Sequence[Sample], preprocess: Preprocess, batch: int) -> Iterable[Tensor]:
+    for first in range(0, len(samples), batch):
+        part = tensors(samples[first : first + batch], preprocess, no_progress, read_image_or_grey)
+        yield torch.cat([image for image, _ in part])
