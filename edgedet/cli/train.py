@@ -101,4 +101,5 @@ def command(
 def _render(result: dict[str, Any]) -> None:
     print(f"best mAP50-95 on the validation split: {result['best_map']:.4f}")
     print(f"checkpoint: {result['folder']}/best.pt")
-    print(f"next: edgedet export {result['folder']}/best.pt")
+    target = " --target ort-cpu" if result["quantized"] else ""
+    print(f"next: edgedet export {result['folder']}/best.pt{target}")

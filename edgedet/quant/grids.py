@@ -35,9 +35,12 @@ class LearnedClipping(FakeQuantize):
         self.scale.requires_grad_(True)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
         clipped = torch.clamp(x, self.scale * LOWEST, self.scale * HIGHEST)
-        rounded: Tensor = fake_quantize(clipped, self.scale.detach(), self.axis)
-        return rounded
+        with torch.no_grad():
+            error = fake_quantize(clipped, self.scale, self.axis) - clipped
+        return clipped + error
 
 
 class FollowingRange(FakeQuantize):

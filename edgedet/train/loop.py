@@ -32,7 +32,7 @@ from edgedet.train.interrupt import StopRequest, deferred_interrupt
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
-from edgedet.train.qat import calibrated, check_qat_settings, uncalibrated
+from edgedet.train.qat import calibrated, check_qat_settings, require_float_checkpoint_of, uncalibrated
 from edgedet.train.reporter import Reporter, SilentReporter
 from edgedet.train.run import (
     Run,
@@ -59,17 +59,24 @@ class TrainResult:
         folder: the run's folder.
         best_map: highest mAP on the validation split, as a fraction.
         records: the lines of `metrics.jsonl`.
+        quantized: whether the detector computes in INT8.
         is_global_zero: whether this is the first of the run's processes: the one to tell people about it.
     """
 
     folder: Path
     best_map: float
     records: list[dict[str, Any]]
+    quantized: bool = False
     is_global_zero: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, with the last epoch's record only."""
-        return {"folder": str(self.folder), "best_map": self.best_map, "last_epoch": self.records[-1]}
+        return {
+            "folder": str(self.folder),
+            "best_map": self.best_map,
+            "quantized": self.quantized,
+            "last_epoch": self.records[-1],
+        }
 
 
 def train(
@@ -108,7 +115,8 @@ def train(
         load_backbone_weights(float_detector.backbone, weights)
     if init is not None:
         start_from(float_detector, init)
-    if config.qat is not None:
+    if config.qat is not None and init is not None:
+        require_float_checkpoint_of(spec, init)
         detector = calibrated(config, float_detector.eval(), data.train, spec.preprocess)
     # Nothing that was there before is touched until everything that can be wrong was looked at.
     if fabric.is_global_zero:
@@ -152,7 +160,7 @@ def _finish(run: Run) -> TrainResult:
     if run.fabric.is_global_zero:
         draw_run(run.folder, run.history.records, load_detector(run.folder.best), run.data.val)
     best_map, records = run.fabric.broadcast((run.progress.best_map, run.history.records))
-    return TrainResult(run.folder.root, best_map, records, run.fabric.is_global_zero)
+    return TrainResult(run.folder.root, best_map, records, run.quantization is not None, run.fabric.is_global_zero)
 
 
 def _run_steps(run: Run, stop: StopRequest) -> None:

@@ -25,7 +25,7 @@ from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_cli
 from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.oscillation import Oscillation
 from edgedet.quant.ranges import require_method
-from edgedet.spec import Preprocess
+from edgedet.spec import Preprocess, Spec
 from edgedet.train.config import QATConfig, TrainConfig
 from edgedet.train.loader import read_image_or_grey
 
@@ -63,6 +63,18 @@ def check_qat_settings(config: TrainConfig, init: Path | None) -> None:
         what = f"{config.precision} has too few digits to tell neighbouring steps of a grid apart"
         raise EdgedetError(what, where="--precision", fix="leave it at 32-true")
     require_method(config.qat.calibration)
+
+
+def require_float_checkpoint_of(spec: Spec, init: Path) -> None:
+    """Refuses a checkpoint of other classes or for other images: it could not teach."""
+    found = load_checkpoint(init).spec
+    if found.class_names != spec.class_names:
+        fix = "train a float detector on this dataset first"
+        raise EdgedetError("the checkpoint knows other classes than the dataset", where=init, fix=fix)
+    if found.preprocess != spec.preprocess:
+        size = f"{found.preprocess.height}x{found.preprocess.width}"
+        fix = f"use --imgsz {found.preprocess.height}, or train a float detector for the other size first"
+        raise EdgedetError(f"the checkpoint is for images of {size}, prepared in its own way", where=init, fix=fix)
 
 
 def calibrated(

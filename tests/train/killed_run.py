@@ -1,6 +1,7 @@
 """A training run that kills its own process; run by `test_resume.py`.
 
-Arguments: the run's folder, the configuration as JSON, the number of steps after which the process dies.
+Arguments: the run's folder, the configuration as JSON, the number of steps after which the process dies; the checkpoint
+to start from, if any.
 """
 
 import json
@@ -29,5 +30,6 @@ class KillingReporter(SilentReporter):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, config, steps = sys.argv[1:]
-    train(parse(TrainConfig, json.loads(config)), Path(folder), reporter=KillingReporter(int(steps)))
+    folder, config, steps, *init = sys.argv[1:]
+    start = Path(init[0]) if init else None
+    train(parse(TrainConfig, json.loads(config)), Path(folder), init=start, reporter=KillingReporter(int(steps)))

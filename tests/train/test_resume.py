@@ -25,8 +25,9 @@ KILLED_RUN = Path(__file__).with_name("killed_run.py")
 TIMES = {"seconds", "eval_seconds", "images_per_second"}
 
 
-def run_until_killed(folder: Path, settings: dict[str, Any], steps: int) -> None:
+def run_until_killed(folder: Path, settings: dict[str, Any], steps: int, init: Path | None = None) -> None:
     command = [sys.executable, str(KILLED_RUN), str(folder), json.dumps(settings), str(steps)]
+    command += [] if init is None else [str(init)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == -signal.SIGKILL, finished.stderr
 
@@ -87,6 +88,7 @@ BASE: dict[str, Any] = {
     "multi_scale": 0.5,
     "checkpoint_every": 2,
 }
+QAT_BASE = {**BASE, "model": "squeezenet_1.1", "multi_scale": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,36 @@ def test_the_states_compared_would_differ_with_another_seed(
     train(parse(TrainConfig, {**BASE, "data": str(tiny_data), "seed": 1}), tmp_path)
     with pytest.raises(AssertionError):
         assert_same_end(uninterrupted, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def float_best(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    folder = tmp_path_factory.mktemp("float")
+    train(parse(TrainConfig, {**QAT_BASE, "data": str(tiny_data), "epochs": 1}), folder)
+    return folder / "best.pt"
+
+
+@pytest.mark.parametrize(
+    ("method", "killed_after"),
+    [
+        pytest.param("lsq", 4, id="lsq, in the middle of an epoch"),
+        pytest.param("pact", 7, id="pact, with everything held"),
+        pytest.param("observed", 5, id="observed, after the statistics were held"),
+    ],
+)
+def test_a_killed_quantization_aware_run_ends_as_if_it_had_not_been_killed(
+    tiny_data: Path, tmp_path: Path, float_best: Path, method: str, killed_after: int
+) -> None:
+    settings = {**QAT_BASE, "data": str(tiny_data), "qat": {"method": method}}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(parse(TrainConfig, settings), whole, init=float_best)
+    # The teacher is the run's own copy: the checkpoint that it came from may be gone.
+    moved = tmp_path / "moved.pt"
+    shutil.copy(float_best, moved)
+    run_until_killed(killed, settings, killed_after, moved)
+    moved.unlink()
+    resume(killed)
+    assert_same_end(whole, killed)
 
 
 class InterruptingReporter(SilentReporter):
