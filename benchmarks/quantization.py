@@ -1,15 +1,20 @@
 """INT8 beside float: accuracy of trained checkpoints, and ONNX Runtime's latency, at 320 pixels.
 
     python benchmarks/quantization.py latency [--models ...] [--rounds 15]
-    python benchmarks/quantization.py accuracy DATA RUN [RUN ...]
+    python benchmarks/quantization.py accuracy DATA RUN [RUN ...] [-- OPTIONS OF edgedet quantize]
+    python benchmarks/quantization.py training DATA RUN [RUN ...] [-- OPTIONS OF edgedet train]
 
 Latency: batch 1, one thread, random weights, float and INT8 of each model in turn; the figure is the median over rounds
 of each round's median. Accuracy: float checkpoint and its file for ONNX Runtime's integer kernels, on the test split.
+Training: the same after quantization-aware training of each run's checkpoint, in the run's folder `qat`; runs of one
+model (the name of their folder) with several seeds give a mean. A finished training is not done again, an unfinished
+one goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -56,6 +61,39 @@ def accuracy(arguments: argparse.Namespace) -> None:
     print_protocol("edgedet", "torch", "onnxruntime", options=" ".join(arguments.options) or "defaults")
 
 
+def training(arguments: argparse.Namespace) -> None:
+    """The table of float, calibrated and trained mAP; the INT8 ones by ONNX Runtime's integer kernels."""
+    print("| run | float mAP50-95 | calibrated INT8 | trained INT8 | its checkpoint | minutes |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    found: dict[str, list[list[float]]] = {}
+    for run in arguments.runs:
+        calibrated = edgedet("quantize", run / "best.pt", arguments.data)["path"]
+        trained = _trained(run, arguments.data, arguments.options)
+        files = [run / "best.pt", _lowered(calibrated, arguments.data), _lowered(trained, arguments.data), trained]
+        scores = [edgedet("eval", file, arguments.data, "--split", "test")["map"] for file in files]
+        found.setdefault(run.name, []).append(scores)
+        epochs = [json.loads(line) for line in (trained.parent / "metrics.jsonl").read_text().splitlines()]
+        minutes = sum(epoch["seconds"] + epoch.get("eval_seconds", 0) for epoch in epochs) / 60
+        print(f"| {run} | {' | '.join(f'{score:.4f}' for score in scores)} | {minutes:.1f} |", flush=True)
+    for model, rows in found.items():
+        means = " | ".join(f"{statistics.mean(column):.4f}" for column in zip(*rows, strict=True))
+        print(f"| {model}, mean of {len(rows)} | {means} | |")
+    print_protocol("edgedet", "torch", "onnxruntime", options=" ".join(arguments.options) or "defaults")
+
+
+def _trained(run: Path, data: Path, options: list[str]) -> Path:
+    folder = run / "qat"
+    if (folder / "last.pt").exists() and not (folder / "predictions.png").exists():
+        edgedet("train", "--resume", folder)
+    elif not (folder / "last.pt").exists():
+        edgedet("train", data, "--init", run / "best.pt", "--qat", "--out", folder, *options)
+    return folder / "best.pt"
+
+
+def _lowered(checkpoint: Path, data: Path) -> str:
+    return edgedet("export", checkpoint, "--target", "ort-cpu", "--data", data)["path"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(required=True)
@@ -70,6 +108,11 @@ def main() -> None:
     judged.add_argument("runs", type=Path, nargs="+")
     judged.add_argument("options", nargs="*", help="options for `edgedet quantize`, after --")
     judged.set_defaults(work=accuracy)
+    learned = kinds.add_parser("training")
+    learned.add_argument("data", type=Path)
+    learned.add_argument("runs", type=Path, nargs="+")
+    learned.add_argument("options", nargs="*", help="options for `edgedet train`, after --")
+    learned.set_defaults(work=training)
     arguments = parser.parse_args()
     arguments.work(arguments)
 

@@ -93,6 +93,31 @@ def test_folding_and_rounding_once_more_change_nothing(detector: Detector) -> No
         torch.testing.assert_close(inference(IMAGES.double()), quantized(IMAGES.double()), rtol=0, atol=1e-9)
 
 
+def test_folding_turns_a_channels_grid_over_with_a_negative_normalisation(detector: Detector) -> None:
+    """Also where training left weights beyond their grid, on either end."""
+    torch.manual_seed(0)
+    quantized = quantized_of(detector.double())
+    for module in quantized.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.mul_(torch.where(torch.rand_like(module.weight) < 0.5, -1.0, 1.0))
+        if isinstance(module, QuantizedConv2d):
+            module.weight_quantizer.scale.data.mul_(0.7)
+    beyond = [
+        m for m in quantized.modules() if isinstance(m, QuantizedConv2d) and (m.weight < -128 * scale_of(m)).any()
+    ]
+    assert beyond
+    inference = folded(quantized)
+    with torch.no_grad():
+        torch.testing.assert_close(inference(IMAGES.double()), quantized(IMAGES.double()), rtol=0, atol=1e-9)
+    for module in inference.modules():
+        if isinstance(module, QuantizedConv2d):
+            assert (module.weight.abs() <= 127.001 * scale_of(module)).all(), "ONNX's grid reaches to -128"
+
+
+def scale_of(conv: QuantizedConv2d) -> torch.Tensor:
+    return conv.weight_quantizer.scale.detach().view(-1, 1, 1, 1)
+
+
 def test_what_is_kept_float_is_not_rounded_and_its_readers_keep_their_weights() -> None:
     detector, _ = float_detector("mobilenetv2_0.35")
     every = quantized_of(detector)
