@@ -102,10 +102,8 @@ def test_folding_turns_a_channels_grid_over_with_a_negative_normalisation(detect
             module.weight.data.mul_(torch.where(torch.rand_like(module.weight) < 0.5, -1.0, 1.0))
         if isinstance(module, QuantizedConv2d):
             module.weight_quantizer.scale.data.mul_(0.7)
-    beyond = [
-        m for m in quantized.modules() if isinstance(m, QuantizedConv2d) and (m.weight < -128 * scale_of(m)).any()
-    ]
-    assert beyond
+    convs = [module for module in quantized.modules() if isinstance(module, QuantizedConv2d)]
+    assert any((conv.weight < -128 * scale_of(conv)).any() for conv in convs)
     inference = folded(quantized)
     with torch.no_grad():
         torch.testing.assert_close(inference(IMAGES.double()), quantized(IMAGES.double()), rtol=0, atol=1e-9)
