@@ -15,6 +15,8 @@ from edgedet.graph.export import master_graph
 from edgedet.graph.metadata import read_metadata
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import TARGETS, lower
+from edgedet.models.detector import Detector
+from edgedet.quant.calibrate import fit_to_noise
 
 IMAGES = np.random.default_rng(2).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
 
@@ -142,6 +144,24 @@ class TestTensorRT:
             emulated(lower(master, target)), emulated(master), (2.0, 0.02), strict=True
         ):
             assert np.quantile(np.abs(found - expected), 0.999) < tolerance
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "swish"])
+def test_for_tensorrt_nothing_stands_between_a_convolution_and_its_activation(activation: str) -> None:
+    detector, spec = find_model("mobilenetv2_0.35", classes=3, size=(SIDE, SIDE), activation=activation)
+    assert isinstance(detector, Detector)
+    master = master_graph(fit_to_noise(detector, spec.preprocess), spec, batch=1, dynamic_batch=False)
+    kinds = {"leaky_relu": ["LeakyRelu"], "swish": ["Sigmoid", "Mul"]}[activation]
+    for model, between in ((master, True), (lower(master, "trt10"), False)):
+        graph = Graph(model)
+        read = [
+            graph.made_by(name)
+            for node in graph.nodes
+            if node.op_type in kinds and node.name.startswith("backbone")
+            for name in node.input
+            if graph.made_by(name) != "Sigmoid"
+        ]
+        assert read and set(read) == {"DequantizeLinear" if between else "Conv"}
 
 
 def test_without_quantizers_it_is_the_float_detector(master: ModelProto) -> None:

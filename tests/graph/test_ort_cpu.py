@@ -23,6 +23,7 @@ from edgedet.graph.targets import lower
 from edgedet.graph.verify import FLOAT_TOLERANCE
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import Detector
+from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.quant.calibrate import fit_to_noise, observe, quantize
 from edgedet.spec import Spec
@@ -211,10 +212,21 @@ def test_the_float_file_of_a_badly_quantized_detector_is_held_to_the_float_one(t
     assert export.agreement.tolerance == FLOAT_TOLERANCE
 
 
-@pytest.mark.slow
-def test_activations_that_no_quantizer_takes_in_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("activation", ["leaky_relu", "mish", "hardswish", "swish"])
+def test_convolutions_before_any_activation_run_as_integers(tmp_path: Path, activation: str) -> None:
+    path = tmp_path / "q.onnx"
+    export = export_model("squeezenet_1.1", path, target="ort-cpu", size=(SIDE, SIDE), activation=activation)
+    assert export.kernels is not None
+    assert export.kernels.integer == export.kernels.quantized == 60
+
+
+def test_a_file_without_any_integer_convolution_is_refused(tmp_path: Path) -> None:
+    detector, spec = find_model("squeezenet_1.1", classes=3, size=(SIDE, SIDE))
+    assert isinstance(detector, Detector)
+    every = tuple(edge.name for edge in QuantizedDetector(detector, Recipe()).edges)
+    quantized = QuantizedDetector(detector, Recipe(keep_float=every)).eval()
     with pytest.raises(CheckFailedError, match="no convolution of the graph"):
-        export_model("squeezenet_1.1", tmp_path / "q.onnx", target="ort-cpu", size=(64, 64), activation="hardswish")
+        export_onnx(quantized, spec, tmp_path / "q.onnx", target="ort-cpu")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,8 @@ Source: TensorRT documentation, "Working with quantized types", explicit quantiz
 recommendations. The inputs of every convolution are quantized, weights for each output channel. Of a residual sum the
 identity branch is quantized and the convolution's branch is not, so that convolution, sum and activation fuse.
 Maximum pooling commutes with a quantizer, so only its input has one. What splits, joins or repeats values has
-quantizers of one scale on both sides and runs in int8.
+quantizers of one scale on both sides and runs in int8. An activation other than ReLU and ReLU6 reads what its
+convolution gives without rounding.
 """
 
 from __future__ import annotations
@@ -21,16 +22,29 @@ from edgedet.graph.lowerings.editing import (
     quantizers,
 )
 
+READ_INTEGERS = frozenset({"Conv", "Add", "MaxPool", "Resize", "Split", "Slice", "Concat"})
+"""Operators that run in int8 on quantized inputs."""
+
 
 def lower_for_tensorrt(master: ModelProto) -> ModelProto:
     """The graph for TensorRT 8.4 to 10.x; the master is left as it is."""
     model = ir.from_proto(master)
     graph = model.graph
     for quantizer in quantizers(graph):
-        if not is_of_weight(quantizer) and (_follows_pooling(quantizer) or _is_convolution_branch(quantizer)):
+        if not is_of_weight(quantizer) and _keeps_from_fusing(quantizer):
             drop(graph, quantizer)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
+
+
+def _keeps_from_fusing(quantizer: ir.Node) -> bool:
+    return _follows_pooling(quantizer) or _is_convolution_branch(quantizer) or _precedes_activation(quantizer)
+
+
+def _precedes_activation(quantizer: ir.Node) -> bool:
+    """Whether an activation alone reads the values: TensorRT computes it unrounded, behind its convolution."""
+    readers = [use.node.op_type for use in dequantizer_of(quantizer).outputs[0].uses()]
+    return READ_INTEGERS.isdisjoint(readers)
 
 
 def _follows_pooling(quantizer: ir.Node) -> bool:

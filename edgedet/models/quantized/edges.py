@@ -1,8 +1,9 @@
 """Which tensors of a detector are rounded, and which of them share a grid.
 
-An edge is a set of tensors on one grid: what a convolution (with its normalisation and activation), an addition or the
-image gives, and everything that only picks or repeats those values: maximum pooling, nearest upsampling, slices and
-concatenations. All readers of a tensor see the same rounded values, and a concatenation copies bytes.
+An edge is a set of tensors on one grid: what a convolution (with its normalisation, and its activation if that is ReLU
+or ReLU6), another activation, an addition or the image gives, and everything that only picks or repeats those values:
+maximum pooling, nearest upsampling, slices and concatenations. All readers of a tensor see the same rounded values, and
+a concatenation copies bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 from torch.nn import functional
+
+FLOAT_ACTIVATIONS = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.Mish)
+"""What an integer convolution can take in are ReLU and ReLU6. These are computed in float, of rounded values: the
+convolution before one of them can then be an integer kernel."""
 
 FLOAT_FROM = "head.outputs"
 """What these convolutions give, and all that follows, stays float: logits, box distributions, decoding."""
@@ -86,7 +91,8 @@ def _gives_logits(node: fx.Node) -> bool:
 
 def _reads_rounded(node: fx.Node, network: fx.GraphModule) -> bool:
     """Whether the node is one of those that integer kernels exist for, and whose inputs are therefore rounded."""
-    return isinstance(module_of(node, network), nn.Conv2d) or _adds(node) or _carries(node, network)
+    module = module_of(node, network)
+    return isinstance(module, (nn.Conv2d, *FLOAT_ACTIVATIONS)) or _adds(node) or _carries(node, network)
 
 
 def _carries(node: fx.Node, network: fx.GraphModule) -> bool:
