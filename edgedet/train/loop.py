@@ -281,7 +281,7 @@ def _end_epoch(run: Run, epoch: int) -> None:
     if run.quantization is not None:
         record["oscillating_weights"] = run.quantization.oscillation.share()
         if epoch + 1 == config.epochs:
-            run.quantization.finish(_quantized(run.judged), run.data.train, run.spec.preprocess, config.batch)
+            run.quantization.finish(run.judged)
     every = config.eval_every or max(1, config.epochs // EVALUATIONS_A_RUN)
     if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
         started = time.perf_counter()
@@ -322,11 +322,6 @@ def _keep_calibrated(run: Run) -> None:
     found = _evaluate(run)["map"] if run.fabric.is_global_zero else _evaluate(run)
     if run.fabric.is_global_zero:
         run.reporter.message(f"calibrated, before training: mAP50-95 {found or 0:.4f}")
-
-
-def _quantized(network: DetectionNetwork) -> QuantizedDetector:
-    assert isinstance(network, QuantizedDetector)
-    return network
 
 
 def _mean_over_processes(run: Run, value: Tensor) -> Tensor:

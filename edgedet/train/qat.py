@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from edgedet.data.sheet import spread
 from edgedet.errors import EdgedetError
 from edgedet.losses.distill import distillation_loss
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.detector import Detector
+from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.progress import no_progress
@@ -110,20 +111,34 @@ class Quantization:
         detector: the one that is trained, on its device.
         teacher: the float detector that it was made of.
         total_steps: of the run.
+        whole_images: gives batches `[B, 3, H, W]` of training images without augmentation.
     """
 
-    def __init__(self, config: QATConfig, detector: QuantizedDetector, teacher: Detector, total_steps: int) -> None:
+    def __init__(
+        self,
+        config: QATConfig,
+        detector: QuantizedDetector,
+        teacher: Detector,
+        total_steps: int,
+        whole_images: Callable[[], Iterable[Tensor]],
+    ) -> None:
         self._config = config
         self._detector = detector
         self._teacher = teacher.eval().requires_grad_(False)
+        self._statistics_held_from = math.ceil(config.hold_batch_norm_from * total_steps)
+        self._grids_held_from = math.ceil(config.hold_grids_from * total_steps)
         self._total_steps = total_steps
+        self._whole_images = whole_images
         self.oscillation = Oscillation(detector)
 
     def prepare_step(self, step: int) -> None:
-        """Holds what stands still from `step` on; to be called after the detector was put into training mode."""
-        if step >= self._config.hold_batch_norm_from * self._total_steps:
+        """Puts the detector into training mode, but for what stands still from some step on."""
+        if step == self._statistics_held_from:
+            estimate_statistics(self._detector.eval(), self._whole_images())
+        self._detector.train()
+        if step >= self._statistics_held_from:
             hold_statistics(self._detector)
-        if self._grids_stand_still(step):
+        if step >= self._grids_held_from:
             hold_grids(self._detector)
 
     def losses(self, images: Tensor, logits: Tensor) -> dict[str, Tensor]:
@@ -139,21 +154,22 @@ class Quantization:
 
     def moving(self, step: int) -> AbstractContextManager[None]:
         """Around the optimizer's step."""
-        return moving(self._detector, hold=self._grids_stand_still(step))
+        return moving(self._detector, hold=step >= self._grids_held_from)
 
-    def finish(self, judged: QuantizedDetector, samples: Sequence[Sample], preprocess: Preprocess, batch: int) -> None:
-        """Estimates BatchNorm's statistics of the weights that are kept, on whole training images."""
-        if self._config.estimate_images == 0:
-            return
-        chosen = list(spread(samples, min(self._config.estimate_images, len(samples))))
-        device = next(judged.parameters()).device
-        estimate_statistics(judged, (images.to(device) for images in _batches(chosen, preprocess, batch)))
+    def finish(self, judged: DetectionNetwork) -> None:
+        """Where BatchNorm's statistics were never held, estimates those of the weights that are kept.
 
-    def _grids_stand_still(self, step: int) -> bool:
-        return step >= self._config.hold_grids_from * self._total_steps
+        Weights that were trained beside held statistics are fitted to them: others would not fit.
+        """
+        if self._statistics_held_from >= self._total_steps:
+            estimate_statistics(judged, self._whole_images())
 
 
-def _batches(samples: Sequence[Sample], preprocess: Preprocess, batch: int) -> Iterable[Tensor]:
-    for first in range(0, len(samples), batch):
-        part = tensors(samples[first : first + batch], preprocess, no_progress, read_image_or_grey)
-        yield torch.cat([image for image, _ in part])
+def whole_images(
+    samples: Sequence[Sample], count: int, preprocess: Preprocess, batch: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Batches `[B, 3, H, W]` of at most `count` images spread over the samples, as inference sees them."""
+    chosen = list(spread(samples, min(count, len(samples)))) if count else []
+    for first in range(0, len(chosen), batch):
+        part = tensors(chosen[first : first + batch], preprocess, no_progress, read_image_or_grey)
+        yield torch.cat([image for image, _ in part]).to(device)

@@ -8,6 +8,7 @@ import platform
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from edgedet.train.history import History
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
-from edgedet.train.qat import Quantization
+from edgedet.train.qat import Quantization, whole_images
 from edgedet.train.reporter import Reporter
 from edgedet.train.state import Progress, data_fingerprint, restore
 
@@ -193,7 +194,10 @@ def prepare(
     if config.qat is not None:
         assert isinstance(detector, QuantizedDetector) and teacher is not None
         teacher = teacher.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        quantization = Quantization(config.qat, detector, teacher, plan.total_steps)
+        images = partial(
+            whole_images, data.train, config.qat.estimate_images, spec.preprocess, config.batch, fabric.device
+        )
+        quantization = Quantization(config.qat, detector, teacher, plan.total_steps, images)
     return Run(
         config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter, quantization
     )

@@ -18,10 +18,13 @@ from edgedet.graph.export import export_model
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.provenance import weights_sha256
+from edgedet.quant.batch_norm import estimate_statistics
 from edgedet.train import loop
 from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
-from edgedet.train.run import Run
+from edgedet.train.qat import whole_images
+from edgedet.train.reporter import SilentReporter
+from edgedet.train.run import Run, read_data
 
 METHODS = ["lsq", "pact", "observed"]
 
@@ -119,6 +122,7 @@ class Watcher:
         self.scales: list[dict[str, torch.Tensor]] = []
         self.means: list[torch.Tensor] = []
         self.weights: list[torch.Tensor] = []
+        self.first_lateral = torch.zeros(0)
         self.average: QuantizedDetector | None = None
         whole = loop._step
 
@@ -128,6 +132,7 @@ class Watcher:
             self.scales.append({name: tensor.clone() for name, tensor in scales(run.detector).items()})
             self.means.append(torch.cat([state[name] for name in state if name.endswith("running_mean")]).clone())
             self.weights.append(state["network.backbone.features.0.weight"].clone())
+            self.first_lateral = state["network.neck.laterals.0.1.running_mean"].clone()
             assert isinstance(run.judged, QuantizedDetector)
             self.average = run.judged
             return loss
@@ -165,15 +170,40 @@ def test_the_average_has_grids_between_those_that_it_averages(
         assert (average >= seen.amin(dim=0) - slack).all() and (average <= seen.amax(dim=0) + slack).all(), name
 
 
-def test_statistics_are_estimated_again_on_whole_images_at_the_end(
+def test_statistics_that_were_never_held_are_estimated_again_at_the_end(
     qat_settings: dict[str, Any], best: Path, tmp_path: Path
 ) -> None:
-    kept = load_checkpoint(run(qat_settings, tmp_path / "kept", best, estimate_images=0) / "last.pt").detector
-    again = load_checkpoint(run(qat_settings, tmp_path / "again", best, estimate_images=8) / "last.pt").detector
+    whole = {"hold_batch_norm_from": 1.0}
+    kept = load_checkpoint(run(qat_settings, tmp_path / "kept", best, **whole, estimate_images=0) / "last.pt").detector
+    again = load_checkpoint(
+        run(qat_settings, tmp_path / "again", best, **whole, estimate_images=8) / "last.pt"
+    ).detector
     different = [
         name for name, tensor in kept.state_dict().items() if not torch.equal(tensor, again.state_dict()[name])
     ]
     assert different and all("running_" in name or "num_batches" in name for name in different)
+
+
+def test_statistics_are_held_at_those_of_whole_images(
+    qat_settings: dict[str, Any], best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first step on: of the calibrated detector, whose first layer rounds what the float one does."""
+    watcher = Watcher(monkeypatch)
+    run(qat_settings, tmp_path / "run", best, hold_batch_norm_from=0.0, estimate_images=10)
+    kept = load_checkpoint(best)
+    batches = list(whole_images(read_data_of(qat_settings), 10, kept.spec.preprocess, 4, torch.device("cpu")))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    reference = load_checkpoint(tmp_path / "run" / "teacher.pt").float_detector
+    estimate_statistics(reference, batches)
+    lateral = reference.neck.laterals[0][1].running_mean
+    found = watcher.first_lateral
+    assert torch.allclose(found, lateral, atol=0.1 * float(lateral.abs().max()))
+    moved = load_checkpoint(best).float_detector.neck.laterals[0][1].running_mean
+    assert (found - lateral).abs().mean() < 0.2 * (moved - lateral).abs().mean()
+
+
+def read_data_of(settings: dict[str, Any]) -> Any:
+    return read_data(parse(TrainConfig, settings), SilentReporter()).train
 
 
 class TestRefused:
