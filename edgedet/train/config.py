@@ -49,8 +49,8 @@ class QATConfig(Frozen):
         calibration: how the grids' ends are chosen at the start, of `edgedet.quant.ranges.METHODS`.
         images: how many training images they are chosen on; None means 128, or all where there are fewer.
         hold_grids_from: share of the run after which the grids stand still.
-        hold_batch_norm_from: share of the run after which BatchNorm's statistics stand still and are used: they are then
-            estimated again, on whole training images; with 1, at the end of the run, for the averaged weights.
+        hold_batch_norm_from: share of the run after which BatchNorm's statistics stand still and are used. They are
+            estimated again then, on whole training images; with 1, at the end of the run, for the averaged weights.
         estimate_images: how many images that is done on; 0 keeps the running statistics.
         distill: weight of the loss against the float detector's scores and box distributions.
         pact_decay: of the squares of `pact`'s clipping ends, in the loss.
