@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from edgedet.models.checkpoint import load_checkpoint
+from edgedet.models.quantized.detector import QuantizedDetector
 
 pytestmark = pytest.mark.slow
 EPOCHS = 8
@@ -57,3 +58,17 @@ def test_two_processes_train_one_detector_and_an_interrupt_of_one_stops_both(tin
     torch.testing.assert_close(
         last_weights(tmp_path / "cut"), last_weights(tmp_path / "whole"), rtol=0, atol=0, equal_nan=False
     )
+
+
+def test_two_processes_train_one_quantized_detector(tiny_data: Path, tmp_path: Path) -> None:
+    settings = ["--imgsz", 64, "--batch", 4, "--workers", 0, "--epochs", 2]
+    whole = start(tiny_data, "--model", "squeezenet_1.1", *settings, "--out", tmp_path / "float")
+    _, stderr = whole.communicate(timeout=300)
+    assert whole.returncode == 0, stderr
+    learned = ["--init", tmp_path / "float" / "best.pt", "--qat", "--set", "qat.method=observed", "--devices", 2]
+    ran = start(tiny_data, *settings, *learned, "--out", tmp_path / "int8")
+    _, stderr = ran.communicate(timeout=300)
+    assert ran.returncode == 0, stderr
+    assert len((tmp_path / "int8" / "metrics.jsonl").read_text().splitlines()) == 2
+    trained = load_checkpoint(tmp_path / "int8" / "last.pt").detector
+    assert isinstance(trained, QuantizedDetector) and trained.recipe.trained == "observed"
