@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ def ranges_for(master: ModelProto, target: str) -> dict[str, float] | None:
     return largest_values(place(master, target), read_spec(read_metadata(master)), verification_images(None))
 
 
-@lru_cache(maxsize=None)
+@cache
 def lowered_of(name: str, target: str) -> ModelProto:
     """The master of a family (`int8_masters.master_of`) for a target."""
     return lower(master_of(name), target, ranges_for(master_of(name), target))

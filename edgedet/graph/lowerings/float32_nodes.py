@@ -147,9 +147,16 @@ def _fused_with(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def _fused_reader(value: ir.Value) -> ir.Node | None:
-    """The node that runs as one with what gives the value. Pooling goes with what reads it: it may run behind it."""
+    """The node that runs as one with what gives the value.
+
+    Pooling of quantized values goes with what reads it: a cast between would part that from its quantizer.
+    """
     uses, producer = list(value.uses()), value.producer()
     if len(uses) != 1 or producer is None:
         return None
     reader = uses[0].node
-    return reader if reader.op_type in FUSED or producer.op_type == "MaxPool" else None
+    return reader if reader.op_type in FUSED or _pools_quantized(producer) else None
+
+
+def _pools_quantized(node: ir.Node) -> bool:
+    return node.op_type == "MaxPool" and any(source.op_type == "DequantizeLinear" for source in node.predecessors())
