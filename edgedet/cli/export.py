@@ -18,10 +18,13 @@ def command(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Dataset or image to compare the two on.", show_default="8 generated images"),
+        typer.Option(
+            help="Dataset or image to compare the two on, and to measure the ranges of fp16 and trt11 on.",
+            show_default="8 generated images",
+        ),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="master; of a quantized checkpoint also ort-cpu, trt8, trt10 or fp32.")
+        str, typer.Option(help="master, fp16 or fp32; of a quantized checkpoint also ort-cpu, trt8, trt10 or trt11.")
     ] = "master",
     imgsz: Annotated[
         str | None,
@@ -71,11 +74,18 @@ def _size(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2] or sides[1])
 
 
+def _precision(quantized: bool, float16: bool) -> str:
+    if quantized:
+        return "INT8 and float16" if float16 else "INT8"
+    return "float16" if float16 else "float"
+
+
 def _render(result: dict[str, Any]) -> None:
     agreement = result["agreement"]
     height, width = result["imgsz"]
     weights = " with random weights, for latency only" if result["random_weights"] else ""
-    precision = f"{'INT8' if result['quantized'] else 'float'} for {result['target']}"
+    kept = result["kept_float32"]
+    precision = f"{_precision(result['quantized'], kept is not None)} for {result['target']}"
     if result["quantized"] and result["random_weights"]:
         precision += ", its grids fit noise"
     print(f"{result['path']}: {result['model']}{weights}, {precision}")
@@ -85,6 +95,9 @@ def _render(result: dict[str, Any]) -> None:
     )
     checked = "checked" if result["target"] == "master" else "checked before lowering"
     print(f"  {checked}: {'; '.join(result['checks'])}")
+    if kept is not None:
+        nodes = f"so do {len(kept)} nodes with values or steps near the ends of float16: {', '.join(kept)}"
+        print(f"  the decoding stays float32, {nodes if kept else 'no value or step is near the ends of float16'}")
     if kernels := result["kernels"]:
         print(
             f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions as integer "

@@ -19,17 +19,21 @@ from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
+from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.metadata import with_metadata
 from edgedet.graph.naming import readable_names, without_traces
-from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
+from edgedet.graph.opset import to_opset_17
+from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
-from edgedet.graph.targets import MASTER, ORT_CPU, lower, require_target
+from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, place, require_target
 from edgedet.graph.translations import TRANSLATIONS
 from edgedet.graph.verify import (
+    FLOAT16_TOLERANCE,
     FLOAT_TOLERANCE,
     INT8_TOLERANCE,
     Agreement,
     Images,
+    Tolerance,
     compare,
     require_agreement,
     verification_images,
@@ -66,11 +70,15 @@ class Export:
         spec: what it carries.
         target: what it is for, one of `edgedet.graph.targets.TARGETS`.
         quantized: whether it computes in INT8.
+        opset: of ONNX.
+        ir_version: of ONNX's file format.
         batch: its fixed batch size; None where the batch is free.
         nodes: how many nodes its graph has.
         checks: what was asserted of the graph.
         agreement: how far ONNX Runtime differs from the checkpoint.
         kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
+        kept_float32: nodes before the decoding of a float16 graph that stay float32, for the size of their values on
+            the images of `agreement` or of their quantizers' steps; None where the graph is not float16.
     """
 
     path: Path
@@ -78,11 +86,14 @@ class Export:
     spec: Spec
     target: str
     quantized: bool
+    opset: int
+    ir_version: int
     batch: int | None
     nodes: int
     checks: tuple[str, ...]
     agreement: Agreement
     kernels: IntegerKernels | None = None
+    kept_float32: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -96,12 +107,13 @@ class Export:
             "classes": len(self.spec.class_names),
             "imgsz": [self.spec.preprocess.height, self.spec.preprocess.width],
             "batch": self.batch,
-            "opset": OPSET,
-            "ir_version": IR_VERSION,
+            "opset": self.opset,
+            "ir_version": self.ir_version,
             "nodes": self.nodes,
             "checks": list(self.checks),
             "agreement": self.agreement.to_dict(),
             "kernels": None if self.kernels is None else asdict(self.kernels),
+            "kept_float32": None if self.kept_float32 is None else list(self.kept_float32),
         }
 
 
@@ -123,17 +135,18 @@ def export_model(
         model: see `edgedet.graph.source.find_model`, as are `classes`, `size` and `activation`.
         out: the file to write; None means beside the checkpoint, or `<model>.onnx` here for a model by name, with the
             target before the suffix unless it is the master.
-        target: one of `edgedet.graph.targets.TARGETS`. All but the master are for INT8: a model by name then gets grids
-            that fit noise.
-        data: what the file is compared on, see `edgedet.graph.verify.verification_images`.
+        target: one of `edgedet.graph.targets.TARGETS`. For one that is INT8 a model by name gets grids that fit noise.
+        data: what the file is compared on, and what the ranges of a float16 one are measured on, see
+            `edgedet.graph.verify.verification_images`.
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
     """
     require_target(target)
     detector, spec = find_model(model, classes=classes, size=size, activation=activation)
-    if target != MASTER and isinstance(detector, Detector):
+    if isinstance(detector, Detector) and not TARGETS[target].of_float:
         if not spec.random_weights:
-            fix = f"quantize it first: edgedet quantize {model} DATA"
+            others = ", ".join(name for name, target in TARGETS.items() if target.of_float)
+            fix = f"quantize it first: edgedet quantize {model} DATA; or give another target ({others})"
             raise EdgedetError(f"a float checkpoint has nothing to lower for {target}", where=model, fix=fix)
         detector = fit_to_noise(detector, spec.preprocess)
     if out is None:
@@ -164,7 +177,8 @@ def export_onnx(
         target: one of `edgedet.graph.targets.TARGETS`.
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
-        images: what the two are compared on; None means generated images.
+        images: what the two are compared on, and what the ranges of a float16 graph are measured on; None means
+            generated images.
 
     Raises:
         EdgedetError: the path cannot be written, or the input size does not suit the detector.
@@ -174,7 +188,13 @@ def export_onnx(
     model = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(model, spec, batch=fixed_batch)
-    model = lower(model, target)
+    images = images or verification_images(None)
+    ranges = kept_float32 = None
+    if TARGETS[target].float16:
+        placed = place(model, target)
+        ranges = largest_values(placed, spec, images)
+        kept_float32 = names_of_unsafe(placed, ranges)
+    model = lower(model, target, ranges)
     onnx.checker.check_model(model, full_check=True)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     kernels = integer_kernels(model) if target == ORT_CPU else None
@@ -189,11 +209,29 @@ def export_onnx(
         if isinstance(detector, QuantizedDetector) and not quantized:
             computed = without_rounding(detector)
         reference = runtime.Detector(TorchBackend(_decoded(computed, spec)), spec)
-        tolerance = INT8_TOLERANCE if quantized else FLOAT_TOLERANCE
-        agreement = compare(reference, exported, images or verification_images(None), tolerance)
+        agreement = compare(reference, exported, images, _tolerance(target, quantized))
         require_agreement(agreement, where=path)
-    nodes = len(model.graph.node)
-    return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement, kernels)
+    return Export(
+        path=path,
+        size_bytes=len(data),
+        spec=spec,
+        target=target,
+        quantized=quantized,
+        opset=model.opset_import[0].version,
+        ir_version=model.ir_version,
+        batch=fixed_batch,
+        nodes=len(model.graph.node),
+        checks=checks,
+        agreement=agreement,
+        kernels=kernels,
+        kept_float32=kept_float32,
+    )
+
+
+def _tolerance(target: str, quantized: bool) -> Tolerance:
+    if quantized:
+        return INT8_TOLERANCE
+    return FLOAT16_TOLERANCE if TARGETS[target].float16 else FLOAT_TOLERANCE
 
 
 def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:

@@ -1,12 +1,15 @@
-"""What an exported file can be made for, and the function that makes it of the master graph."""
+"""What an exported file can be made for, and the functions that make it of the master graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from onnx import ModelProto
 
 from edgedet.errors import unknown_value
+from edgedet.graph.lowerings.float16 import to_float16
+from edgedet.graph.lowerings.float32_nodes import Ranges
 from edgedet.graph.lowerings.fp32 import lower_to_fp32
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
 from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
@@ -18,19 +21,55 @@ def _as_it_is(master: ModelProto) -> ModelProto:
     return master
 
 
-TARGETS: Mapping[str, Callable[[ModelProto], ModelProto]] = {
-    MASTER: _as_it_is,
-    ORT_CPU: lower_for_ort_cpu,
-    "trt8": lower_for_tensorrt,
-    "trt10": lower_for_tensorrt,
-    "fp32": lower_to_fp32,
+@dataclass(frozen=True)
+class Target:
+    """What a file is made for.
+
+    Attributes:
+        place: gives the master the target's quantizers; float32 between them.
+        float16: whether the result is then typed in float16.
+        of_float: whether the master of a float detector can be lowered for it.
+    """
+
+    place: Callable[[ModelProto], ModelProto]
+    float16: bool = False
+    of_float: bool = False
+
+
+TARGETS: Mapping[str, Target] = {
+    MASTER: Target(_as_it_is, of_float=True),
+    ORT_CPU: Target(lower_for_ort_cpu),
+    "trt8": Target(lower_for_tensorrt),
+    "trt10": Target(lower_for_tensorrt),
+    "trt11": Target(lower_for_tensorrt, float16=True),
+    "fp16": Target(lower_to_fp32, float16=True, of_float=True),
+    "fp32": Target(lower_to_fp32, of_float=True),
 }
 
 
-def lower(master: ModelProto, target: str) -> ModelProto:
-    """The graph for one of `TARGETS`."""
+def place(master: ModelProto, target: str) -> ModelProto:
+    """The graph for one of `TARGETS`, in float32 still: what the ranges of a float16 one are measured on."""
     require_target(target)
-    return TARGETS[target](master)
+    return TARGETS[target].place(master)
+
+
+def lower(master: ModelProto, target: str, ranges: Ranges | None = None) -> ModelProto:
+    """The graph for one of `TARGETS`.
+
+    Args:
+        master: left as it is.
+        target: its name.
+        ranges: of `place(master, target)`; a float16 target needs them, others ignore them.
+
+    Raises:
+        ValueError: a float16 target, and no ranges.
+    """
+    placed = place(master, target)
+    if not TARGETS[target].float16:
+        return placed
+    if ranges is None:
+        raise ValueError(f"{target} needs the ranges of the tensors: see edgedet.graph.scan")
+    return to_float16(placed, ranges)
 
 
 def require_target(target: str) -> None:

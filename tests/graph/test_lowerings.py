@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
+from float16_graphs import emulated, lowered_of, ranges_for
 from int8_masters import FAMILIES, SIDE, activation_quantizers, constants, master_of
 from onnx import ModelProto, NodeProto, numpy_helper
 
@@ -18,7 +18,7 @@ from edgedet.graph.targets import TARGETS, lower
 from edgedet.models.detector import Detector
 from edgedet.quant.calibrate import fit_to_noise
 
-IMAGES = np.random.default_rng(2).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+TENSORRT = ["trt8", "trt10", "trt11"]
 
 
 @pytest.fixture(params=FAMILIES)
@@ -51,23 +51,20 @@ class Graph:
         return float(self.constants[self.maker[name].input[1]])
 
 
-def emulated(model: ModelProto) -> list[np.ndarray]:
-    """In float, quantizers as nodes of their own."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(["boxes", "scores"], {"images": IMAGES})
+def lowered_for(master: ModelProto, target: str) -> ModelProto:
+    return lowered_of(str(master.graph.name), target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_lowering_is_pure_valid_and_keeps_the_metadata(master: ModelProto, target: str) -> None:
-    before = master.SerializeToString()
-    lowered = lower(master, target)
+    before, ranges = master.SerializeToString(), ranges_for(master, target)
+    lowered = lower(master, target, ranges)
     assert master.SerializeToString() == before
     onnx.checker.check_model(lowered, full_check=True)
-    assert lower(master, target).SerializeToString() == lowered.SerializeToString()
-    assert [(entry.domain, entry.version) for entry in lowered.opset_import] == [("", 17)]
+    assert lower(master, target, ranges).SerializeToString() == lowered.SerializeToString()
+    opset, ir_version = (19, 9) if target == "trt11" else (17, 8)
+    assert [(entry.domain, entry.version) for entry in lowered.opset_import] == [("", opset)]
+    assert lowered.ir_version == ir_version
     assert not lowered.functions
     assert read_metadata(lowered) == read_metadata(master)
     for before_value, after_value in zip(
@@ -76,23 +73,62 @@ def test_every_lowering_is_pure_valid_and_keeps_the_metadata(master: ModelProto,
         assert (before_value.name, before_value.type) == (after_value.name, after_value.type)
 
 
-@pytest.mark.parametrize("target", [target for target in TARGETS if target != "fp32"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_no_lowering_adds_a_quantizer(master: ModelProto, target: str) -> None:
-    assert set(activation_quantizers(lower(master, target))) <= set(activation_quantizers(master))
+    after = set(activation_quantizers(lowered_for(master, target)))
+    assert after <= set(activation_quantizers(master))
+    assert bool(after) != target.startswith("fp")
 
 
-@pytest.mark.parametrize("target", ["trt8", "trt10"])
+@pytest.mark.parametrize("target", [target for target in TARGETS if not target.startswith("fp")])
+def test_no_lowering_coarsens_a_grid(master: ModelProto, target: str) -> None:
+    """Steps of quantizers and of dequantizers; a step in float16 is the nearest number there."""
+    lowered = lowered_for(master, target)
+    old, new = constants(master), constants(lowered)
+    before = {node.output[0]: old[node.input[1]] for node in activation_quantizers(master).values()}
+    checked = 0
+    for node in lowered.graph.node:
+        name = node.output[0] if node.op_type == "QuantizeLinear" else node.input[0]
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and name in before:
+            step = new[node.input[1]]
+            allowed = before[name] * (1 + 2**-11) if step.dtype == np.float16 else before[name]
+            assert step <= allowed, node.name
+            checked += 1
+    assert checked >= 2 * len(activation_quantizers(lowered)) > 0
+
+
+@pytest.mark.parametrize("target", TENSORRT)
+def test_the_integers_of_the_weights_are_the_masters(master: ModelProto, target: str) -> None:
+    """As QuantizeLinear computes them, in the type of its inputs."""
+
+    def integers(model: ModelProto) -> dict[str, np.ndarray]:
+        known, found = constants(model), {}
+        for node in model.graph.node:
+            if node.op_type == "QuantizeLinear" and node.input[0] in known:
+                weight, step = known[node.input[0]], known[node.input[1]].reshape(-1, 1, 1, 1)
+                assert weight.dtype == step.dtype
+                found[node.output[0]] = np.clip(np.rint(weight / step), -128, 127)
+        return found
+
+    expected, found = integers(master), integers(lowered_for(master, target))
+    assert expected.keys() == found.keys() and expected
+    for name, codes in expected.items():
+        np.testing.assert_array_equal(found[name], codes, err_msg=name)
+
+
+@pytest.mark.parametrize("target", TENSORRT)
 class TestTensorRT:
     def test_grids_are_the_masters(self, master: ModelProto, target: str) -> None:
-        lowered = lower(master, target)
+        lowered = lowered_for(master, target)
         old, new = constants(master), constants(lowered)
         before, after = activation_quantizers(master), activation_quantizers(lowered)
         for name, node in after.items():
-            assert new[node.input[1]] == old[before[name].input[1]]
+            step = old[before[name].input[1]]
+            assert new[node.input[1]] in (step, step.astype(np.float16) if target == "trt11" else step)
             assert new[node.input[2]].dtype == np.int8 and not new[node.input[2]].any()
 
     def test_both_inputs_of_every_convolution_are_quantized(self, master: ModelProto, target: str) -> None:
-        graph = Graph(lower(master, target))
+        graph = Graph(lowered_for(master, target))
         for node in graph.nodes:
             if node.op_type == "Conv":
                 assert graph.made_by(graph.before_pooling(node.input[0])) == "DequantizeLinear", node.name
@@ -103,14 +139,14 @@ class TestTensorRT:
                     assert scales.shape == (graph.constants[node.input[2]].shape[0],), "a scale a channel"
 
     def test_a_tensor_has_one_quantizer(self, master: ModelProto, target: str) -> None:
-        graph = Graph(lower(master, target))
+        graph = Graph(lowered_for(master, target))
         for name in graph.readers.keys() - graph.constants.keys():
             kinds = [node.op_type for node in graph.readers[name]]
             if "QuantizeLinear" in kinds:
                 assert kinds == ["QuantizeLinear"], f"nobody reads {name} around its quantizer"
 
     def test_nothing_is_quantized_behind_pooling(self, master: ModelProto, target: str) -> None:
-        graph = Graph(lower(master, target))
+        graph = Graph(lowered_for(master, target))
         pools = [node for node in graph.nodes if node.op_type == "MaxPool"]
         assert bool(pools) == (master.graph.name != "mobilenetv2_0.35")
         for node in pools:
@@ -118,7 +154,7 @@ class TestTensorRT:
             assert "QuantizeLinear" not in [reader.op_type for reader in graph.readers[node.output[0]]]
 
     def test_joins_have_one_scale(self, master: ModelProto, target: str) -> None:
-        graph = Graph(lower(master, target))
+        graph = Graph(lowered_for(master, target))
         quantized = [
             (node, reader)
             for node in graph.nodes
@@ -133,7 +169,7 @@ class TestTensorRT:
                 assert graph.scale_behind(graph.before_pooling(name)) == outgoing
 
     def test_of_a_residual_sum_the_identity_is_quantized(self, master: ModelProto, target: str) -> None:
-        graph = Graph(lower(master, target))
+        graph = Graph(lowered_for(master, target))
         sums = [node for node in graph.nodes if node.op_type == "Add" and node.name.startswith("backbone")]
         assert bool(sums) == (master.graph.name == "mobilenetv2_0.35")
         for node in sums:
@@ -141,7 +177,7 @@ class TestTensorRT:
 
     def test_it_computes_what_the_master_does(self, master: ModelProto, target: str) -> None:
         for found, expected, tolerance in zip(
-            emulated(lower(master, target)), emulated(master), (2.0, 0.02), strict=True
+            emulated(lowered_for(master, target)), emulated(master), (2.0, 0.02), strict=True
         ):
             assert np.quantile(np.abs(found - expected), 0.999) < tolerance
 
@@ -165,7 +201,7 @@ def test_for_tensorrt_nothing_stands_between_a_convolution_and_its_activation(ac
 
 
 def test_without_quantizers_it_is_the_float_detector(master: ModelProto) -> None:
-    lowered = lower(master, "fp32")
+    lowered = lowered_for(master, "fp32")
     kinds = Counter(node.op_type for node in lowered.graph.node)
     assert not kinds["QuantizeLinear"] and not kinds["DequantizeLinear"]
     assert all(numpy_helper.to_array(tensor).dtype != np.int8 for tensor in lowered.graph.initializer)

@@ -57,3 +57,16 @@ def drop_unused_initializers(graph: ir.Graph) -> None:
     """Removes the constants that nobody reads any more."""
     for name in [name for name, value in graph.initializers.items() if not value.uses()]:
         del graph.initializers[name]
+
+
+def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """A new constant; its name must not be taken."""
+    assert name not in graph.initializers, name
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value

@@ -18,6 +18,7 @@ from edgedet.graph.lowerings.editing import (
     array_of,
     drop,
     drop_unused_initializers,
+    initializer,
     input_of,
     is_of_weight,
     producer_of,
@@ -75,7 +76,7 @@ def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     weight, scale = input_of(quantizer, 0), input_of(quantizer, 1)
     steps = array_of(scale).reshape(-1, *[1] * (array_of(weight).ndim - 1))
     codes = np.clip(np.rint(array_of(weight) / steps), LOWEST, HIGHEST).astype(np.int8)
-    stored = _initializer(graph, f"{quantizer.name}/integers", codes)
+    stored = initializer(graph, f"{quantizer.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
 
@@ -114,8 +115,8 @@ def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -
     if non_negative:
         scale = (scale.astype(np.float64) * HIGHEST / HIGHEST_UNSIGNED).astype(np.float32)
     grid = [
-        _initializer(graph, f"{quantizer.name}/unsigned_scale", scale),
-        _initializer(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),
+        initializer(graph, f"{quantizer.name}/unsigned_scale", scale),
+        initializer(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),
     ]
     quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
     for node in (quantizer, *(use.node for use in quantizer.outputs[0].uses())):
@@ -135,9 +136,9 @@ def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
         raise CheckFailedError("a bias does not fit into 32 bits on the grid of its sum", where=conv.name, fix=fix)
     # Named by the convolution: equal biases of two are one constant of the master.
     inputs = [
-        _initializer(graph, f"{conv.name}/bias/integers", codes.astype(np.int32)),
-        _initializer(graph, f"{conv.name}/bias/scale", step),
-        _initializer(graph, f"{conv.name}/bias/zero_point", np.zeros(len(codes), np.int32)),
+        initializer(graph, f"{conv.name}/bias/integers", codes.astype(np.int32)),
+        initializer(graph, f"{conv.name}/bias/scale", step),
+        initializer(graph, f"{conv.name}/bias/zero_point", np.zeros(len(codes), np.int32)),
     ]
     dequantizer = ir.node("DequantizeLinear", inputs, attributes={"axis": 0}, name=f"{conv.name}/bias/DequantizeLinear")
     output = dequantizer.outputs[0]
@@ -151,16 +152,3 @@ def _step_of(value: ir.Value) -> Array | None:
     """The scale of the grid that the value lies on."""
     node = value.producer()
     return array_of(input_of(node, 1)) if node is not None and node.op_type == "DequantizeLinear" else None
-
-
-def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """A new constant; its name must not be taken."""
-    assert name not in graph.initializers, name
-    value = ir.Value(
-        name=name,
-        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-        shape=ir.Shape(array.shape),
-        const_value=ir.tensor(array, name=name),
-    )
-    graph.register_initializer(value)
-    return value

@@ -25,6 +25,7 @@ EXPORT_AGAIN = "export it with `edgedet export model.pt`"
 # How protobuf writes the key under which a tensor names its external data file (its length, 8, may be padded).
 EXTERNAL_DATA_KEY = re.compile(rb"\x0a(\x08|\x88\x80*\x00)location")
 SPINNING = "session.intra_op.allow_spinning"
+KEEP_QUANTIZERS = "session.disable_quant_qdq"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -40,6 +41,7 @@ class OnnxRuntimeBackend:
             "execution": options.execution_mode.name,
             "intra_op_threads": options.intra_op_num_threads,
             "allow_spinning": options.get_session_config_entry(SPINNING),
+            "keep_quantizers": options.get_session_config_entry(KEEP_QUANTIZERS),
         }
         self.inputs = tuple(_tensor_info(tensor) for tensor in session.get_inputs())
         self.outputs = tuple(_tensor_info(tensor) for tensor in session.get_outputs())
@@ -84,7 +86,7 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = ort.InferenceSession(data, _session_options(threads), providers=[provider])
+        session = _start(data, threads, provider)
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -96,7 +98,18 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     return session
 
 
-def _session_options(threads: int | None) -> ort.SessionOptions:
+def _start(data: bytes, threads: int | None, provider: str) -> ort.InferenceSession:
+    """A session; one that keeps quantizers as nodes of their own if there is none otherwise.
+
+    ONNX Runtime makes integer kernels of float16 quantizers too, and then refuses them, as they take float32 alone.
+    """
+    try:
+        return ort.InferenceSession(data, _session_options(threads), providers=[provider])
+    except Exception:  # ONNX Runtime's exceptions share no base class below Exception
+        return ort.InferenceSession(data, _session_options(threads, keep_quantizers=True), providers=[provider])
+
+
+def _session_options(threads: int | None, *, keep_quantizers: bool = False) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -105,6 +118,7 @@ def _session_options(threads: int | None) -> ort.SessionOptions:
     # With two or more threads the idle ones would spin for tens of milliseconds after every run and take the cores
     # that decoding, preprocessing and NMS need next: on two busy cores that doubled the time of a detection.
     options.add_session_config_entry(SPINNING, "0")
+    options.add_session_config_entry(KEEP_QUANTIZERS, str(int(keep_quantizers)))
     # Should a file name others in a way that `load` does not see, they are looked for where nothing can be.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures are raised; they need not be printed too
