@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
-from onnx import ModelProto
 
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
-from edgedet.graph.metadata import with_metadata
-from edgedet.graph.naming import readable_names, without_traces
-from edgedet.graph.opset import IR_VERSION, OPSET, to_opset_17
+from edgedet.graph.master import decoded, master_graph
+from edgedet.graph.opset import IR_VERSION, OPSET
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import MASTER, ORT_CPU, lower, require_target
-from edgedet.graph.translations import TRANSLATIONS
 from edgedet.graph.verify import (
     FLOAT_TOLERANCE,
     INT8_TOLERANCE,
@@ -34,13 +25,8 @@ from edgedet.graph.verify import (
     require_agreement,
     verification_images,
 )
-from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
-from edgedet.models.folding.batch_norm import fold_batch_norm
-from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
-from edgedet.models.quantized.detector import QuantizedDetector, with_rounded_carriers, without_rounding
-from edgedet.models.quantized.detector import folded as fold_quantized
-from edgedet.models.threads import one_thread
-from edgedet.models.zoo import require_input_size
+from edgedet.models.detector import DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
 from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
@@ -48,12 +34,6 @@ from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.spec import Spec
 
 SUFFIX = ".onnx"
-
-TRACED_OPSET = 18
-"""The oldest that PyTorch's exporter writes itself."""
-
-DYNAMIC_EXAMPLE_BATCH = 2
-"""`torch.export` takes a size of 1 for a fixed one."""
 
 
 @dataclass(frozen=True)
@@ -188,53 +168,12 @@ def export_onnx(
         computed = detector
         if isinstance(detector, QuantizedDetector) and not quantized:
             computed = without_rounding(detector)
-        reference = runtime.Detector(TorchBackend(_decoded(computed, spec)), spec)
+        reference = runtime.Detector(TorchBackend(decoded(computed, spec)), spec)
         tolerance = INT8_TOLERANCE if quantized else FLOAT_TOLERANCE
         agreement = compare(reference, exported, images or verification_images(None), tolerance)
         require_agreement(agreement, where=path)
     nodes = len(model.graph.node)
     return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement, kernels)
-
-
-def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied."""
-    model = _traced(_folded(detector, spec), spec, batch=batch, dynamic_batch=dynamic_batch)
-    model = readable_names(to_opset_17(model))
-    model = with_metadata(without_traces(model), spec, batch=1 if dynamic_batch else batch)
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-
-
-def _folded(detector: DetectionNetwork, spec: Spec) -> torch.nn.Module:
-    if isinstance(detector, QuantizedDetector):
-        return _decoded(with_rounded_carriers(fold_quantized(detector)), spec)
-    return fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
-
-
-def _traced(network: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    size = spec.preprocess
-    example = torch.zeros(DYNAMIC_EXAMPLE_BATCH if dynamic_batch else batch, 3, size.height, size.width)
-    with _quiet(), one_thread(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["images"],
-            output_names=["boxes", "scores"],
-            opset_version=TRACED_OPSET,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}} if dynamic_batch else None,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            custom_translation_table=dict(TRANSLATIONS),
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def _decoded(detector: DetectionNetwork, spec: Spec) -> DecodedDetector:
-    """A copy for inference on the CPU in float32."""
-    size = spec.preprocess
-    require_input_size(size.height, size.width)
-    return DecodedDetector(copy.deepcopy(detector).cpu().float().eval(), size.height, size.width).eval()
 
 
 def _require_output(path: Path) -> None:
@@ -244,17 +183,3 @@ def _require_output(path: Path) -> None:
     if path.is_dir():
         raise EdgedetError("the path is a folder", where=path, fix="name a file")
     require_writable_folder(path.parent)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks on its own workings (deprecations, packages it can do without) to itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

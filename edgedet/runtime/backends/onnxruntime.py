@@ -51,7 +51,7 @@ class OnnxRuntimeBackend:
         try:
             results = self._session.run(self._output_names, dict(feeds))
         except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
-            raise EdgedetError(f"ONNX Runtime could not run the model ({_reason(error)})", fix=EXPORT_AGAIN) from error
+            raise cannot_run(error) from error
         return dict(zip(self._output_names, results, strict=True))
 
 
@@ -70,21 +70,31 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
     if EXTERNAL_DATA_KEY.search(data):
         raise EdgedetError("keeps weights in other files, which are not followed", where=path, fix=EXPORT_AGAIN)
     device = device or "cpu"
-    session = _open(data, path, threads, device)
+    session = open_session(data, path, threads=threads, device=device)
     spec = _read_spec(session, path)
     backend = OnnxRuntimeBackend(session, device)
     _require_interface(backend, spec, path)
     return backend, spec
 
 
-def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.InferenceSession:
+def open_session(
+    data: bytes, path: Path, *, threads: int | None = None, device: str = "cpu", optimize: bool = True
+) -> ort.InferenceSession:
+    """A session on the bytes of an ONNX file.
+
+    Args:
+        data: the bytes.
+        path: named where something is wrong.
+        threads, device: see `load`.
+        optimize: whether the graph is run as ONNX Runtime optimizes it, or node by node as it is.
+    """
     if device not in PROVIDERS:
         raise unknown_value("device", device, PROVIDERS)
     provider = PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = ort.InferenceSession(data, _session_options(threads), providers=[provider])
+        session = ort.InferenceSession(data, _session_options(threads, optimize), providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -96,9 +106,10 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     return session
 
 
-def _session_options(threads: int | None) -> ort.SessionOptions:
+def _session_options(threads: int | None, optimize: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
@@ -154,6 +165,11 @@ def _listed(names: Mapping[str, object]) -> str:
 
 def _shape(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def cannot_run(error: Exception) -> EdgedetError:
+    """ONNX Runtime's error as one that a person can act on."""
+    return EdgedetError(f"ONNX Runtime could not run the model ({_reason(error)})", fix=EXPORT_AGAIN)
 
 
 def _tensor_info(tensor: Any) -> TensorInfo:
