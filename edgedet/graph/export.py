@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import ModelProto
 
-from edgedet.errors import EdgedetError
+from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
+from edgedet.graph.divergence import located
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
 from edgedet.graph.master import decoded, master_graph
 from edgedet.graph.opset import IR_VERSION, OPSET
@@ -50,6 +52,7 @@ class Export:
         nodes: how many nodes its graph has.
         checks: what was asserted of the graph.
         agreement: how far ONNX Runtime differs from the checkpoint.
+        master_agreement: the same of the master that the file is a lowering of.
         kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
     """
 
@@ -62,6 +65,7 @@ class Export:
     nodes: int
     checks: tuple[str, ...]
     agreement: Agreement
+    master_agreement: Agreement
     kernels: IntegerKernels | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class Export:
             "nodes": self.nodes,
             "checks": list(self.checks),
             "agreement": self.agreement.to_dict(),
+            "master_agreement": self.master_agreement.to_dict(),
             "kernels": None if self.kernels is None else asdict(self.kernels),
         }
 
@@ -148,32 +153,58 @@ def export_onnx(
 
     Raises:
         EdgedetError: the path cannot be written, or the input size does not suit the detector.
-        CheckFailedError: a check does not hold, or ONNX Runtime does not agree.
+        CheckFailedError: a check does not hold, or ONNX Runtime does not agree: the message names the first tensor from
+            which the master or the lowering diverges.
     """
     _require_output(path)
-    model = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
+    master = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
-    checks = require_sound(model, spec, batch=fixed_batch)
-    model = lower(model, target)
+    checks = require_sound(master, spec, batch=fixed_batch)
+    model = lower(master, target)
     onnx.checker.check_model(model, full_check=True)
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
         require_integer_kernels(kernels, where=path)
-    data = model.SerializeToString(deterministic=True)
+    images = images or verification_images(None)
+    graphs = [master] if target == MASTER else [master, model]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-        backend, written_spec = onnxruntime_backend.load(temporary)
-        exported = runtime.Detector(backend, written_spec)
-        computed = detector
-        if isinstance(detector, QuantizedDetector) and not quantized:
-            computed = without_rounding(detector)
-        reference = runtime.Detector(TorchBackend(decoded(computed, spec)), spec)
-        tolerance = INT8_TOLERANCE if quantized else FLOAT_TOLERANCE
-        agreement = compare(reference, exported, images or verification_images(None), tolerance)
-        require_agreement(agreement, where=path)
-    nodes = len(model.graph.node)
-    return Export(path, len(data), spec, target, quantized, fixed_batch, nodes, checks, agreement, kernels)
+        try:
+            agreements = [_agreement(graph, temporary, detector, spec, images, where=path) for graph in graphs]
+        except CheckFailedError as error:
+            raise located(error, detector, spec, graphs, images) from error
+        size = temporary.stat().st_size
+    return Export(
+        path=path,
+        size_bytes=size,
+        spec=spec,
+        target=target,
+        quantized=_is_quantized(model),
+        batch=fixed_batch,
+        nodes=len(model.graph.node),
+        checks=checks,
+        agreement=agreements[-1],
+        master_agreement=agreements[0],
+        kernels=kernels,
+    )
+
+
+def _agreement(
+    graph: ModelProto, file: Path, detector: DetectionNetwork, spec: Spec, images: Images, *, where: Path
+) -> Agreement:
+    """Writes a graph to a file and holds what ONNX Runtime makes of the file to the detector."""
+    file.write_bytes(graph.SerializeToString(deterministic=True))
+    exported = runtime.Detector(*onnxruntime_backend.load(file))
+    quantized = _is_quantized(graph)
+    if isinstance(detector, QuantizedDetector) and not quantized:
+        detector = without_rounding(detector)
+    reference = runtime.Detector(TorchBackend(decoded(detector, spec)), spec)
+    agreement = compare(reference, exported, images, INT8_TOLERANCE if quantized else FLOAT_TOLERANCE)
+    require_agreement(agreement, where=where)
+    return agreement
+
+
+def _is_quantized(graph: ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in graph.graph.node)
 
 
 def _require_output(path: Path) -> None:
