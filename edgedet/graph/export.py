@@ -14,6 +14,8 @@ from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
 from edgedet.graph.divergence import located
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
+from edgedet.graph.lint.finding import Finding
+from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.master import decoded, master_graph
 from edgedet.graph.opset import IR_VERSION, OPSET
 from edgedet.graph.source import find_model
@@ -54,6 +56,7 @@ class Export:
         agreement: how far ONNX Runtime differs from the checkpoint.
         master_agreement: the same of the master that the file is a lowering of.
         kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
+        findings: what keeps it from being faster.
     """
 
     path: Path
@@ -67,6 +70,7 @@ class Export:
     agreement: Agreement
     master_agreement: Agreement
     kernels: IntegerKernels | None = None
+    findings: tuple[Finding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -87,6 +91,7 @@ class Export:
             "agreement": self.agreement.to_dict(),
             "master_agreement": self.master_agreement.to_dict(),
             "kernels": None if self.kernels is None else asdict(self.kernels),
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
@@ -185,6 +190,7 @@ def export_onnx(
         agreement=agreements[-1],
         master_agreement=agreements[0],
         kernels=kernels,
+        findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target == ORT_CPU else TENSORRT)),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from edgedet.errors import CheckFailedError
 from edgedet.graph.verify import Agreement
 
@@ -106,8 +108,8 @@ def finding(comparison: Comparison) -> str:
         more = sum(tensor.diverges for tensor in comparison.tensors) - 1
         others = f"; {more} more diverge by themselves" if more else ""
         return (
-            f"{first.name} diverges first, {told(first.error, first.unit)} off {which} "
-            f"(tolerance {told(first.tolerance, first.unit)}), computed by {_listed(first.computed_by)}{others}"
+            f"{first.name} diverges first: {told(first.error, first.unit)} {which} "
+            f"(tolerance {first.tolerance:.3g}), computed by {_listed(first.computed_by)}{others}"
         )
     if agreement is None or agreement.holds:
         return f"none of {len(comparison.tensors)} tensors diverges"
@@ -124,4 +126,6 @@ def _listed(nodes: tuple[str, ...]) -> str:
 
 def told(error: float, unit: str) -> str:
     """A distance in words."""
-    return f"{error:.3g} steps" if unit == "steps" else f"{error:.2g} of the largest"
+    if not np.isfinite(error):
+        return "not finite"
+    return f"{error:.3g} steps off" if unit == "steps" else f"{error:.2g} of its largest value off"
