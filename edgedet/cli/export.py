@@ -108,9 +108,21 @@ def _render(result: dict[str, Any]) -> None:
         f"boxes within {agreement['box_error']:.2g} px (tolerance {agreement['box_tolerance']:g}), "
         f"scores within {agreement['score_error']:.2g} (tolerance {agreement['score_tolerance']:g})"
     )
+    if result["target"] != "master":
+        master = result["master_agreement"]
+        print(
+            f"  and so it does for the master: boxes within {master['box_error']:.2g} px, "
+            f"scores within {master['score_error']:.2g}"
+        )
     if agreement["quantile"] < 1:
         quantile, best = f"{agreement['quantile']:.1%}", f"{agreement['best_share']:.0%}"
         print(
             f"  in {quantile} of the cases, for the boxes of the {best} highest scores: "
             "a value beside the middle of two steps may fall either way"
         )
+    by_rule: dict[str, list[dict[str, Any]]] = {}
+    for finding in result["findings"]:
+        by_rule.setdefault(finding["name"], []).append(finding)
+    for name, found in by_rule.items():
+        first = f"{found[0]['nodes'][0]}, {found[0]['what']}"
+        print(f"  {found[0]['severity']}: {name}, {len(found)} (first: {first}): {found[0]['why']}")

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 from onnx import ModelProto
 
-from edgedet.errors import EdgedetError
+from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.files import atomic_path, require_writable_folder
 from edgedet.graph.checks import require_sound
+from edgedet.graph.divergence import located
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
+from edgedet.graph.lint.finding import Finding
+from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
-from edgedet.graph.metadata import with_metadata
-from edgedet.graph.naming import readable_names, without_traces
-from edgedet.graph.opset import to_opset_17
+from edgedet.graph.master import decoded, master_graph
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, place, require_target
-from edgedet.graph.translations import TRANSLATIONS
 from edgedet.graph.verify import (
     FLOAT16_TOLERANCE,
     FLOAT_TOLERANCE,
@@ -38,13 +32,8 @@ from edgedet.graph.verify import (
     require_agreement,
     verification_images,
 )
-from edgedet.models.detector import DecodedDetector, DetectionNetwork, Detector
-from edgedet.models.folding.batch_norm import fold_batch_norm
-from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
-from edgedet.models.quantized.detector import QuantizedDetector, with_rounded_carriers, without_rounding
-from edgedet.models.quantized.detector import folded as fold_quantized
-from edgedet.models.threads import one_thread
-from edgedet.models.zoo import require_input_size
+from edgedet.models.detector import DetectionNetwork, Detector
+from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
 from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
@@ -52,12 +41,6 @@ from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.spec import Spec
 
 SUFFIX = ".onnx"
-
-TRACED_OPSET = 18
-"""The oldest that PyTorch's exporter writes itself."""
-
-DYNAMIC_EXAMPLE_BATCH = 2
-"""`torch.export` takes a size of 1 for a fixed one."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +59,11 @@ class Export:
         nodes: how many nodes its graph has.
         checks: what was asserted of the graph.
         agreement: how far ONNX Runtime differs from the checkpoint.
+        master_agreement: the same of the master that the file is a lowering of.
         kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
         kept_float32: nodes before the decoding of a float16 graph that stay float32, for the size of their values on
             the images of `agreement` or of their quantizers' steps; None where the graph is not float16.
+        findings: what keeps it from being faster.
     """
 
     path: Path
@@ -92,8 +77,10 @@ class Export:
     nodes: int
     checks: tuple[str, ...]
     agreement: Agreement
+    master_agreement: Agreement
     kernels: IntegerKernels | None = None
     kept_float32: tuple[str, ...] | None = None
+    findings: tuple[Finding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -112,8 +99,10 @@ class Export:
             "nodes": self.nodes,
             "checks": list(self.checks),
             "agreement": self.agreement.to_dict(),
+            "master_agreement": self.master_agreement.to_dict(),
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "kept_float32": None if self.kept_float32 is None else list(self.kept_float32),
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
@@ -182,97 +171,82 @@ def export_onnx(
 
     Raises:
         EdgedetError: the path cannot be written, or the input size does not suit the detector.
-        CheckFailedError: a check does not hold, or ONNX Runtime does not agree.
+        CheckFailedError: a check does not hold, or ONNX Runtime does not agree: the message names the first tensor from
+            which the master or the lowering diverges.
     """
     _require_output(path)
-    model = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
+    master = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
-    checks = require_sound(model, spec, batch=fixed_batch)
+    checks = require_sound(master, spec, batch=fixed_batch)
     images = images or verification_images(None)
     ranges = kept_float32 = None
     if TARGETS[target].float16:
-        placed = place(model, target)
+        placed = place(master, target)
         ranges = largest_values(placed, spec, images)
         kept_float32 = names_of_unsafe(placed, ranges)
-    model = lower(model, target, ranges)
+    model = lower(master, target, ranges)
     onnx.checker.check_model(model, full_check=True)
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
         require_integer_kernels(kernels, where=path)
-    data = model.SerializeToString(deterministic=True)
+    graphs = {MASTER: master, target: model}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-        backend, written_spec = onnxruntime_backend.load(temporary)
-        exported = runtime.Detector(backend, written_spec)
-        computed = detector
-        if isinstance(detector, QuantizedDetector) and not quantized:
-            computed = without_rounding(detector)
-        reference = runtime.Detector(TorchBackend(_decoded(computed, spec)), spec)
-        agreement = compare(reference, exported, images, _tolerance(target, quantized))
-        require_agreement(agreement, where=path)
+        try:
+            agreements = [
+                _agreement(graph, temporary, detector, spec, images, _tolerance(graph, name), where=path)
+                for name, graph in graphs.items()
+            ]
+        except CheckFailedError as error:
+            raise located(error, detector, spec, list(graphs.values()), images) from error
+        size = temporary.stat().st_size
     return Export(
         path=path,
-        size_bytes=len(data),
+        size_bytes=size,
         spec=spec,
         target=target,
-        quantized=quantized,
+        quantized=_is_quantized(model),
         opset=model.opset_import[0].version,
         ir_version=model.ir_version,
         batch=fixed_batch,
         nodes=len(model.graph.node),
         checks=checks,
-        agreement=agreement,
+        agreement=agreements[-1],
+        master_agreement=agreements[0],
         kernels=kernels,
+        findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target == ORT_CPU else TENSORRT)),
         kept_float32=kept_float32,
     )
 
 
-def _tolerance(target: str, quantized: bool) -> Tolerance:
-    if quantized:
+def _tolerance(graph: ModelProto, target: str) -> Tolerance:
+    if _is_quantized(graph):
         return INT8_TOLERANCE
     return FLOAT16_TOLERANCE if TARGETS[target].float16 else FLOAT_TOLERANCE
 
 
-def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied."""
-    model = _traced(_folded(detector, spec), spec, batch=batch, dynamic_batch=dynamic_batch)
-    model = readable_names(to_opset_17(model))
-    model = with_metadata(without_traces(model), spec, batch=1 if dynamic_batch else batch)
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+def _agreement(
+    graph: ModelProto,
+    file: Path,
+    detector: DetectionNetwork,
+    spec: Spec,
+    images: Images,
+    tolerance: Tolerance,
+    *,
+    where: Path,
+) -> Agreement:
+    """Writes a graph to a file and holds what ONNX Runtime makes of the file to the detector."""
+    file.write_bytes(graph.SerializeToString(deterministic=True))
+    exported = runtime.Detector(*onnxruntime_backend.load(file))
+    if isinstance(detector, QuantizedDetector) and not _is_quantized(graph):
+        detector = without_rounding(detector)
+    reference = runtime.Detector(TorchBackend(decoded(detector, spec)), spec)
+    agreement = compare(reference, exported, images, tolerance)
+    require_agreement(agreement, where=where)
+    return agreement
 
 
-def _folded(detector: DetectionNetwork, spec: Spec) -> torch.nn.Module:
-    if isinstance(detector, QuantizedDetector):
-        return _decoded(with_rounded_carriers(fold_quantized(detector)), spec)
-    return fold_batch_norm(_decoded(fold_channel_shuffles(detector), spec))
-
-
-def _traced(network: torch.nn.Module, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    size = spec.preprocess
-    example = torch.zeros(DYNAMIC_EXAMPLE_BATCH if dynamic_batch else batch, 3, size.height, size.width)
-    with _quiet(), one_thread(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["images"],
-            output_names=["boxes", "scores"],
-            opset_version=TRACED_OPSET,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}} if dynamic_batch else None,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            custom_translation_table=dict(TRANSLATIONS),
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def _decoded(detector: DetectionNetwork, spec: Spec) -> DecodedDetector:
-    """A copy for inference on the CPU in float32."""
-    size = spec.preprocess
-    require_input_size(size.height, size.width)
-    return DecodedDetector(copy.deepcopy(detector).cpu().float().eval(), size.height, size.width).eval()
+def _is_quantized(graph: ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in graph.graph.node)
 
 
 def _require_output(path: Path) -> None:
@@ -282,17 +256,3 @@ def _require_output(path: Path) -> None:
     if path.is_dir():
         raise EdgedetError("the path is a folder", where=path, fix="name a file")
     require_writable_folder(path.parent)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks on its own workings (deprecations, packages it can do without) to itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -57,6 +57,15 @@ def readable_names(model: ModelProto) -> ModelProto:
     return result
 
 
+def traced_from(model: ModelProto) -> dict[str, str]:
+    """What each tensor was traced from, by the exporter's notes: its name in the graph to that in the traced program.
+
+    Of an operation that became several nodes it is the last one's tensor that has its value.
+    """
+    last = {scopes[-1]: node.output[0] for node in model.graph.node if (scopes := _scopes(node))}
+    return {tensor: name for name, tensor in last.items()}
+
+
 def without_traces(model: ModelProto) -> ModelProto:
     """A copy without documentation strings and the exporter's notes, which hold source lines and local paths.
 
@@ -84,11 +93,16 @@ def _module_path(node: NodeProto, constants: Collection[str]) -> str | None:
     for name in node.input:
         if name in constants and name.endswith(".weight"):
             return _within_network(name.removesuffix(".weight"))
-    notes = {note.key: note.value for note in node.metadata_props}
-    scopes = ast.literal_eval(notes.get(SCOPES_KEY, "[]"))
+    scopes = _scopes(node)
     if len(scopes) < 2 or scopes[-2] == PREFIX or scopes[-2].startswith(f"{QUANTIZED_PREFIX}.{QUANTIZERS}."):
         return None  # what joins the layers of a traced network, or rounds what they give
     return _within_network(scopes[-2])
+
+
+def _scopes(node: NodeProto) -> list[str]:
+    notes = {note.key: note.value for note in node.metadata_props}
+    scopes: list[str] = ast.literal_eval(notes.get(SCOPES_KEY, "[]"))
+    return scopes
 
 
 def _within_network(path: str) -> str:

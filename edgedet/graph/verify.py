@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ GENERATED_SIZE = 480
 GENERATED_CLASSES = 3
 
 Image = NDArray[np.uint8]
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes and scores."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class Agreement:
     box_error: float
     score_error: float
     tolerance: Tolerance = FLOAT_TOLERANCE
+
+    @property
+    def holds(self) -> bool:
+        """Whether no difference is above its tolerance."""
+        return self.box_error <= self.tolerance.box and self.score_error <= self.tolerance.score
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers and the tolerances they were held to."""
@@ -130,12 +137,28 @@ def compare(
     Raises:
         CheckFailedError: an output has another shape than the reference's, or is not finite.
     """
-    box_errors: list[NDArray[np.float32]] = []
-    score_errors: list[NDArray[np.float32]] = []
+    pairs: list[tuple[Outputs, Outputs]] = []
     for chunk in _chunks(images.images, exported.backend.inputs[0].shape[0]):
         tensor, _ = exported.preprocess(chunk)
-        boxes, scores = exported.infer(tensor)
-        reference_boxes, reference_scores = reference.infer(tensor)
+        found = exported.infer(tensor)
+        pairs.append((reference.infer(tensor), found))
+    return agreement_of(pairs, images, tolerance)
+
+
+def agreement_of(pairs: Iterable[tuple[Outputs, Outputs]], images: Images, tolerance: Tolerance) -> Agreement:
+    """How far boxes and scores differ.
+
+    Args:
+        pairs: those of the reference, and those of what is held to it, for each batch.
+        images: what they were computed on.
+        tolerance: what they are held to.
+
+    Raises:
+        CheckFailedError: one has another shape than the reference's, or is not finite.
+    """
+    box_errors: list[NDArray[np.float32]] = []
+    score_errors: list[NDArray[np.float32]] = []
+    for (reference_boxes, reference_scores), (boxes, scores) in pairs:
         confidence = reference_scores.max(axis=-1)
         counted = confidence >= np.quantile(confidence, 1 - tolerance.best_share)
         box_errors.append(_differences("boxes", reference_boxes, boxes)[counted].ravel())
@@ -153,7 +176,7 @@ def require_agreement(agreement: Agreement, *, where: object = None) -> None:
         CheckFailedError: they are larger.
     """
     tolerance = agreement.tolerance
-    if agreement.box_error > tolerance.box or agreement.score_error > tolerance.score:
+    if not agreement.holds:
         raise CheckFailedError(
             f"the exported graph does not agree with the checkpoint on {agreement.images} images "
             f"({agreement.source}): boxes differ by up to {agreement.box_error:.3g} px (tolerance {tolerance.box:g}), "

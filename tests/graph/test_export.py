@@ -155,8 +155,25 @@ class TestFailure:
     def test_a_graph_that_computes_something_else(self, path: Path, graph: onnx.ModelProto) -> None:
         bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "outputs.1.bias")
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 0.1, bias.name))
-        with pytest.raises(CheckFailedError, match="does not agree with the checkpoint on 8 images"):
+        with pytest.raises(CheckFailedError, match="does not agree with the checkpoint on 8 images") as caught:
             export_onnx(TinyDetector().eval(), tiny_spec(), path)
+        assert "between the checkpoint and the master, outputs.1/Conv_output diverges first" in str(caught.value)
+        self.assert_untouched(path)
+
+    def test_a_lowering_that_computes_something_else(
+        self, path: Path, graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def spoiled(master: onnx.ModelProto, target: str) -> onnx.ModelProto:
+            result = onnx.ModelProto()
+            result.CopyFrom(master)
+            bias = next(tensor for tensor in result.graph.initializer if tensor.name == "down.0.bias")
+            bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 0.5, bias.name))
+            return result
+
+        monkeypatch.setattr(export_module, "lower", spoiled)
+        with pytest.raises(CheckFailedError, match="does not agree with the checkpoint") as caught:
+            export_onnx(TinyDetector().eval(), tiny_spec(), path, target="fp32")
+        assert "between the master and the lowering, down.2/Clip_output diverges first" in str(caught.value)
         self.assert_untouched(path)
 
     def test_a_graph_that_is_not_sound(self, path: Path, graph: onnx.ModelProto) -> None:
@@ -168,8 +185,9 @@ class TestFailure:
     def test_a_detector_that_has_diverged(self, path: Path, graph: onnx.ModelProto) -> None:
         detector = TinyDetector().eval()
         torch.nn.init.constant_(detector.outputs[0].bias, float("nan"))
-        with pytest.raises(CheckFailedError, match="not finite"):
+        with pytest.raises(CheckFailedError, match="not finite") as caught:
             export_onnx(detector, tiny_spec(), path)
+        assert "outputs.0/Conv_output diverges first" in str(caught.value)
         self.assert_untouched(path)
 
     def test_a_full_disk(self, path: Path, graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:

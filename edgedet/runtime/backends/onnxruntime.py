@@ -53,7 +53,7 @@ class OnnxRuntimeBackend:
         try:
             results = self._session.run(self._output_names, dict(feeds))
         except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
-            raise EdgedetError(f"ONNX Runtime could not run the model ({_reason(error)})", fix=EXPORT_AGAIN) from error
+            raise cannot_run(error) from error
         return dict(zip(self._output_names, results, strict=True))
 
 
@@ -72,21 +72,31 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
     if EXTERNAL_DATA_KEY.search(data):
         raise EdgedetError("keeps weights in other files, which are not followed", where=path, fix=EXPORT_AGAIN)
     device = device or "cpu"
-    session = _open(data, path, threads, device)
+    session = open_session(data, path, threads=threads, device=device)
     spec = _read_spec(session, path)
     backend = OnnxRuntimeBackend(session, device)
     _require_interface(backend, spec, path)
     return backend, spec
 
 
-def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.InferenceSession:
+def open_session(
+    data: bytes, path: Path, *, threads: int | None = None, device: str = "cpu", optimize: bool = True
+) -> ort.InferenceSession:
+    """A session on the bytes of an ONNX file.
+
+    Args:
+        data: the bytes.
+        path: named where something is wrong.
+        threads, device: see `load`.
+        optimize: whether the graph is run as ONNX Runtime optimizes it, or node by node as it is.
+    """
     if device not in PROVIDERS:
         raise unknown_value("device", device, PROVIDERS)
     provider = PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = _start(data, threads, provider)
+        session = _start(data, threads, optimize, provider)
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -98,20 +108,31 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     return session
 
 
-def _start(data: bytes, threads: int | None, provider: str) -> ort.InferenceSession:
+def _start(data: bytes, threads: int | None, optimize: bool, provider: str) -> ort.InferenceSession:
     """A session; one that keeps quantizers as nodes of their own if there is none otherwise.
 
     ONNX Runtime makes integer kernels of float16 quantizers too, and then refuses them, as they take float32 alone.
     """
     try:
-        return ort.InferenceSession(data, _session_options(threads), providers=[provider])
+        return ort.InferenceSession(data, session_options(threads, optimize=optimize), providers=[provider])
     except Exception:  # ONNX Runtime's exceptions share no base class below Exception
-        return ort.InferenceSession(data, _session_options(threads, keep_quantizers=True), providers=[provider])
+        options = session_options(threads, optimize=optimize, keep_quantizers=True)
+        return ort.InferenceSession(data, options, providers=[provider])
 
 
-def _session_options(threads: int | None, *, keep_quantizers: bool = False) -> ort.SessionOptions:
+def session_options(
+    threads: int | None, *, optimize: bool = True, keep_quantizers: bool = False
+) -> ort.SessionOptions:
+    """The settings that every session has.
+
+    Args:
+        threads: for computing; None means one for each core.
+        optimize: whether the graph is run as ONNX Runtime optimizes it, or node by node as it is.
+        keep_quantizers: whether quantizers stay nodes of their own, which leaves no integer kernels.
+    """
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
@@ -168,6 +189,11 @@ def _listed(names: Mapping[str, object]) -> str:
 
 def _shape(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def cannot_run(error: Exception) -> EdgedetError:
+    """ONNX Runtime's error as one that a person can act on."""
+    return EdgedetError(f"ONNX Runtime could not run the model ({_reason(error)})", fix=EXPORT_AGAIN)
 
 
 def _tensor_info(tensor: Any) -> TensorInfo:

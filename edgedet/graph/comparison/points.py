@@ -1,0 +1,141 @@
+"""The tensors of a graph that can be looked at without changing how a runtime computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgedet.graph.comparison.grid import Array, Grid, grid_of
+from edgedet.graph.lowerings.editing import input_of
+
+ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"})
+"""What runtimes compute together with the convolution before: the tensor in between is then never there."""
+
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A tensor that can be looked at.
+
+    Attributes:
+        name: of the values that its readers see; where it is quantized, of the dequantized ones.
+        source: of the values before they are rounded; `name` where they are not.
+        aliases: `name`, `source`, and what activations alone stand between.
+        kind: the operator that gives it, before any activation.
+        sizes: None where one is not known, or all are not.
+        grid: what it is rounded to; None where it stays float.
+        codes: name of its integers, None where it stays float.
+        half: whether it is of 16 bits.
+        bias_step: `[C, 1, ...]`, the grid of the sums that an integer convolution adds its bias to; None where it has
+            no bias, or is none.
+    """
+
+    name: str
+    source: str
+    aliases: frozenset[str]
+    kind: str
+    sizes: tuple[int | None, ...] | None
+    grid: Grid | None
+    codes: str | None
+    half: bool
+    bias_step: Array | None
+
+
+def points_of(graph: ir.Graph) -> tuple[Point, ...]:
+    """The points of a graph, in the order of its computation.
+
+    Left out are constants, integers that no float stands behind, and what fused kernels never give: a tensor that only
+    a quantizer or an activation reads.
+    """
+    constant = constants_of(graph)
+    return tuple(
+        point for node in graph for value in node.outputs if value not in constant and (point := _point(value, node))
+    )
+
+
+def constants_of(graph: ir.Graph) -> set[ir.Value]:
+    """The values that follow from constants alone."""
+    found = set(graph.initializers.values()) - set(graph.inputs)
+    for node in graph:
+        if all(value is None or value in found for value in node.inputs) and not node.op_type.startswith("Random"):
+            found.update(node.outputs)
+    return found
+
+
+def dequantizers_of(quantizer: ir.Node) -> list[ir.Node]:
+    """The nodes that make floats of a quantizer's integers again."""
+    return [use.node for use in quantizer.outputs[0].uses() if use.node.op_type == "DequantizeLinear" and use.idx == 0]
+
+
+def _point(value: ir.Value, node: ir.Node) -> Point | None:
+    if node.op_type == "QuantizeLinear":
+        grid, readers = grid_of(node), dequantizers_of(node)
+        if grid is None or not readers:
+            return None
+        source = input_of(node, 0)
+        return _made(readers[0].outputs[0], source, grid, value.name)
+    if value.dtype not in FLOATS or _is_never_there(value):
+        return None
+    producer = value.producer()
+    if producer is not None and producer.op_type == "DequantizeLinear":
+        rounder = input_of(producer, 0).producer()
+        if rounder is not None and rounder.op_type == "QuantizeLinear" and grid_of(rounder) is not None:
+            return None  # its quantizer stands for it
+    return _made(value, value, None, None)
+
+
+def _made(value: ir.Value, source: ir.Value, grid: Grid | None, codes: str | None) -> Point:
+    before, names = source, [value.name, source.name]
+    while (node := before.producer()) is not None and node.op_type in ACTIVATIONS and _reads_alone(node):
+        before = input_of(node, 0)
+        names.append(before.name)
+    return Point(
+        name=value.name or "",
+        source=source.name or "",
+        aliases=frozenset(name for name in names if name),
+        kind="" if node is None else node.op_type,
+        sizes=_sizes(source),
+        grid=grid,
+        codes=codes,
+        half=source.dtype == ir.DataType.FLOAT16,
+        bias_step=None if node is None or grid is None else _bias_step(node),
+    )
+
+
+def _reads_alone(activation: ir.Node) -> bool:
+    before = activation.inputs[0]
+    return before is not None and len(before.uses()) == 1 and not before.is_graph_output()
+
+
+def _sizes(value: ir.Value) -> tuple[int | None, ...] | None:
+    return None if value.shape is None else tuple(size if isinstance(size, int) else None for size in value.shape)
+
+
+def _bias_step(conv: ir.Node) -> Array | None:
+    if conv.op_type != "Conv" or len(conv.inputs) < 3 or conv.inputs[2] is None:
+        return None
+    steps = []
+    for position in range(2):
+        dequantizer = input_of(conv, position).producer()
+        if dequantizer is None or dequantizer.op_type != "DequantizeLinear":
+            return None
+        scale = input_of(dequantizer, 1).const_value
+        if scale is None or scale.numpy().ndim > 1:
+            return None
+        steps.append(scale.numpy().astype(np.float64))
+    shape = input_of(conv, 1).shape
+    product: Array = steps[0].reshape(-1)[:1] * steps[1].reshape(-1)
+    return product.reshape(-1, *[1] * (2 if shape is None else len(shape) - 2))
+
+
+def _is_never_there(value: ir.Value) -> bool:
+    uses = value.uses()
+    if len(uses) != 1 or value.is_graph_output():
+        return False
+    (reader,) = (use.node for use in uses)
+    if reader.op_type == "QuantizeLinear":
+        return grid_of(reader) is not None and bool(dequantizers_of(reader))
+    return reader.op_type in ACTIVATIONS

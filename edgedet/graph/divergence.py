@@ -1,0 +1,50 @@
+"""Which tensor a failed export first goes wrong at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from onnx import ModelProto
+
+from edgedet.errors import CheckFailedError, EdgedetError
+from edgedet.graph.comparison.inputs import inputs_for
+from edgedet.graph.comparison.result import finding
+from edgedet.graph.comparison.run import compare_sides
+from edgedet.graph.comparison.side import onnx_side, torch_side
+from edgedet.graph.verify import Images
+from edgedet.models.detector import DetectionNetwork
+from edgedet.spec import Spec
+
+FIX = "nothing was written; report it with the versions of torch, onnx and onnxruntime"
+
+
+def located(
+    error: CheckFailedError, detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images
+) -> CheckFailedError:
+    """The error, with the first tensor from which a graph differs from what it was made of.
+
+    Args:
+        error: what does not hold.
+        detector: what was exported.
+        spec: its specification.
+        graphs: its master, and a lowering of it where there is one.
+        images: what they are compared on.
+    """
+    try:
+        return CheckFailedError(
+            f"{error.what}; {_first(detector, spec, graphs, images)}", where=error.where, fix=error.fix or FIX
+        )
+    except EdgedetError:
+        return error  # what keeps two graphs from being compared is no better news
+
+
+def _first(detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images) -> str:
+    sides = [onnx_side(graph, Path(name)) for name, graph in zip(("the master", "the lowering"), graphs, strict=False)]
+    checkpoint = torch_side(detector, spec, Path("the checkpoint"), batch=sides[0].sizes[0] or 1)
+    for a, b in pairwise([checkpoint, *sides]):
+        comparison = compare_sides(a, b, inputs_for(a, b, images=images))
+        if comparison.first is not None:
+            return f"between {a.path} and {b.path}, {finding(comparison)}"
+    return "no tensor diverges by itself: rounding adds up to this, or folding made something else of the network"
