@@ -84,7 +84,7 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = ort.InferenceSession(data, _session_options(threads), providers=[provider])
+        session = ort.InferenceSession(data, session_options(threads), providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -96,7 +96,7 @@ def _open(data: bytes, path: Path, threads: int | None, device: str) -> ort.Infe
     return session
 
 
-def _session_options(threads: int | None) -> ort.SessionOptions:
+def session_options(threads: int | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
