@@ -4,7 +4,7 @@
 
 A peer is a float ONNX file with one image input of fixed size and without NMS, see README.md. It is quantized here by
 ONNX Runtime's own static quantization: QDQ, unsigned activations, signed weights for each channel, calibrated on noise.
-Ours are exported with random weights as `float` and for `ort-cpu`. Batch 1, one thread, all files in turn; the figure is
+Ours are exported with random weights in float and for `ort-cpu`. Batch 1, one thread, all files in turn; the figure is
 the median over rounds of each round's median.
 """
 
