@@ -46,6 +46,19 @@ def dequantizer_of(quantizer: ir.Node) -> ir.Node:
     return use.node
 
 
+def add_constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """A new constant; its name must not be taken."""
+    assert name not in graph.initializers, name
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value
+
+
 def drop(graph: ir.Graph, quantizer: ir.Node) -> None:
     """Removes a quantizer with its dequantizer: their readers read what was quantized."""
     dequantizer = dequantizer_of(quantizer)

@@ -3,7 +3,7 @@
 ONNX Runtime's fast integer kernels take unsigned activations and signed weights; signed activations fall back to slow
 ones. A tensor that is never negative takes zero point 0 over the same clipping range, which refines its grid from 127
 steps to 255, and an activation whose bounds the grid's ends imply vanishes into the quantizer. Any other tensor takes
-zero point 128 on the same grid.
+zero point 128 on the same grid. What the integer kernels are slow at is rearranged, without another result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx import ModelProto
 from edgedet.errors import CheckFailedError
 from edgedet.graph.lowerings.editing import (
     Array,
+    add_constant,
     array_of,
     drop,
     drop_unused_initializers,
@@ -23,6 +24,7 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
+from edgedet.graph.lowerings.rearranging import pack_first_convolution, tile_upsampled_maps
 from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
 SIGNED_ZERO_POINT = -LOWEST
@@ -53,6 +55,8 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
         _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
     for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
         _quantize_bias(graph, node)
+    pack_first_convolution(graph)
+    tile_upsampled_maps(graph)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
 
@@ -75,7 +79,7 @@ def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     weight, scale = input_of(quantizer, 0), input_of(quantizer, 1)
     steps = array_of(scale).reshape(-1, *[1] * (array_of(weight).ndim - 1))
     codes = np.clip(np.rint(array_of(weight) / steps), LOWEST, HIGHEST).astype(np.int8)
-    stored = _initializer(graph, f"{quantizer.name}/integers", codes)
+    stored = add_constant(graph, f"{quantizer.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
 
@@ -114,8 +118,8 @@ def _make_unsigned(graph: ir.Graph, quantizer: ir.Node, *, non_negative: bool) -
     if non_negative:
         scale = (scale.astype(np.float64) * HIGHEST / HIGHEST_UNSIGNED).astype(np.float32)
     grid = [
-        _initializer(graph, f"{quantizer.name}/unsigned_scale", scale),
-        _initializer(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),
+        add_constant(graph, f"{quantizer.name}/unsigned_scale", scale),
+        add_constant(graph, f"{quantizer.name}/unsigned_zero_point", np.array(zero_point, np.uint8)),
     ]
     quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
     for node in (quantizer, *(use.node for use in quantizer.outputs[0].uses())):
@@ -135,9 +139,9 @@ def _quantize_bias(graph: ir.Graph, conv: ir.Node) -> None:
         raise CheckFailedError("a bias does not fit into 32 bits on the grid of its sum", where=conv.name, fix=fix)
     # Named by the convolution: equal biases of two are one constant of the master.
     inputs = [
-        _initializer(graph, f"{conv.name}/bias/integers", codes.astype(np.int32)),
-        _initializer(graph, f"{conv.name}/bias/scale", step),
-        _initializer(graph, f"{conv.name}/bias/zero_point", np.zeros(len(codes), np.int32)),
+        add_constant(graph, f"{conv.name}/bias/integers", codes.astype(np.int32)),
+        add_constant(graph, f"{conv.name}/bias/scale", step),
+        add_constant(graph, f"{conv.name}/bias/zero_point", np.zeros(len(codes), np.int32)),
     ]
     dequantizer = ir.node("DequantizeLinear", inputs, attributes={"axis": 0}, name=f"{conv.name}/bias/DequantizeLinear")
     output = dequantizer.outputs[0]
@@ -151,16 +155,3 @@ def _step_of(value: ir.Value) -> Array | None:
     """The scale of the grid that the value lies on."""
     node = value.producer()
     return array_of(input_of(node, 1)) if node is not None and node.op_type == "DequantizeLinear" else None
-
-
-def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """A new constant; its name must not be taken."""
-    assert name not in graph.initializers, name
-    value = ir.Value(
-        name=name,
-        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-        shape=ir.Shape(array.shape),
-        const_value=ir.tensor(array, name=name),
-    )
-    graph.register_initializer(value)
-    return value
