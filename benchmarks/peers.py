@@ -79,11 +79,10 @@ def noise(path: Path, seed: int) -> Feeds:
 
 
 def convolution_parameters(path: Path) -> int:
-    """How many numbers the convolutions of a file read from it."""
+    """How many numbers the convolutions of a file read, each its own: equal biases may be stored once."""
     graph = onnx.load(path).graph
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
-    read = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
-    return sum(sizes[name] for name in read)
+    return sum(sizes[name] for node in graph.node if node.op_type == "Conv" for name in node.input[1:])
 
 
 def peer(path: Path, folder: Path) -> Contender:
