@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import onnx
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgedet.errors import EdgedetError
 
@@ -24,7 +24,8 @@ def to_opset_17(model: ModelProto) -> ModelProto:
     """
     result = ModelProto()
     result.CopyFrom(model)
-    nodes = [lowered for node in model.graph.node for lowered in _lower(node)]
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [lowered for node in model.graph.node for lowered in _lower(_with_axes_inside(node, constants))]
     del result.graph.node[:]
     result.graph.node.extend(nodes)
     del result.opset_import[:]
@@ -33,16 +34,31 @@ def to_opset_17(model: ModelProto) -> ModelProto:
     return result
 
 
+def _with_axes_inside(node: NodeProto, constants: Mapping[str, TensorProto]) -> NodeProto:
+    """Before opset 18 the axes of a ReduceMax are an attribute; other nodes, and one without known axes, stay."""
+    if node.op_type != "ReduceMax" or len(node.input) < 2 or node.input[1] not in constants:
+        return node
+    result = NodeProto()
+    result.CopyFrom(node)
+    axes = numpy_helper.to_array(constants[result.input.pop()])
+    result.attribute.append(helper.make_attribute("axes", axes.tolist()))
+    return result
+
+
 def _lower(node: NodeProto) -> list[NodeProto]:
     if node.op_type in _LOWERED:
         return _LOWERED[node.op_type](node)
     if not onnx.defs.has(node.op_type, OPSET, node.domain) or _since(node, OPSET) != _since(node, OPSET + 1):
-        raise EdgedetError(
-            f"the operator {node.op_type} has no known form in ONNX opset {OPSET}",
-            where=node.name or None,
-            fix="build the model of other operators, or add this one to edgedet/graph/opset.py",
-        )
+        raise _unknown(node)
     return [node]
+
+
+def _unknown(node: NodeProto) -> EdgedetError:
+    return EdgedetError(
+        f"the operator {node.op_type} has no known form in ONNX opset {OPSET}",
+        where=node.name or None,
+        fix="build the model of other operators, or add this one to edgedet/graph/opset.py",
+    )
 
 
 def _since(node: NodeProto, opset: int) -> int:
@@ -59,6 +75,13 @@ def _resize(node: NodeProto) -> list[NodeProto]:
     return [_without_attributes(node, {"antialias": 0, "keep_aspect_ratio_policy": b"stretch"})]
 
 
+def _reduce_max(node: NodeProto) -> list[NodeProto]:
+    """With its axes inside it is the same in both; without, opset 18 has an attribute that says what that means."""
+    if not any(attribute.name == "axes" for attribute in node.attribute):
+        raise _unknown(node)
+    return [_without_attributes(node, {"noop_with_empty_axes": 0})]
+
+
 def _mish(node: NodeProto) -> list[NodeProto]:
     """`x * tanh(softplus(x))`, its definition."""
     (source,), (output,) = node.input, node.output
@@ -73,7 +96,12 @@ def _mish(node: NodeProto) -> list[NodeProto]:
     return parts
 
 
-_LOWERED: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {"Split": _split, "Resize": _resize, "Mish": _mish}
+_LOWERED: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
+    "Split": _split,
+    "Resize": _resize,
+    "ReduceMax": _reduce_max,
+    "Mish": _mish,
+}
 
 
 def _without_attributes(node: NodeProto, neutral: Mapping[str, int | bytes]) -> NodeProto:

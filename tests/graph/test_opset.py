@@ -13,6 +13,7 @@ from edgedet.errors import EdgedetError
 from edgedet.graph.opset import to_opset_17
 
 SCALES = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+AXES = numpy_helper.from_array(np.array([1, -1], np.int64), "axes")
 
 
 def model_of(nodes: Sequence[NodeProto], outputs: Sequence[str] = ("y",), opset: int = 18) -> ModelProto:
@@ -24,7 +25,7 @@ def model_of(nodes: Sequence[NodeProto], outputs: Sequence[str] = ("y",), opset:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, f"{name}1", f"{name}2", f"{name}3"])
             for name in outputs
         ],
-        [SCALES],
+        [SCALES, AXES],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
@@ -42,6 +43,7 @@ RESIZE = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation
     [
         (helper.make_node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2), ["a", "b"]),
         (helper.make_node("Resize", ["x", "", "scales"], ["y"], antialias=0, **RESIZE), ["y"]),
+        (helper.make_node("ReduceMax", ["x", "axes"], ["y"], keepdims=1, noop_with_empty_axes=0), ["y"]),
         (helper.make_node("Mish", ["x"], ["y"]), ["y"]),
         (helper.make_node("HardSwish", ["x"], ["y"]), ["y"]),
     ],
@@ -64,6 +66,7 @@ def test_the_lowered_model_computes_the_same(node: NodeProto, outputs: list[str]
         (helper.make_node("Resize", ["x", "", "scales"], ["y"], antialias=1, mode="linear"), "antialias 1"),
         (helper.make_node("Split", ["x"], ["y"], axis=1, num_outputs=2), "num_outputs 2"),
         (helper.make_node("ReduceMax", ["x"], ["y"]), "ReduceMax has no known form"),
+        (helper.make_node("ReduceMax", ["x", "axes"], ["y"], noop_with_empty_axes=1), "noop_with_empty_axes 1"),
         (helper.make_node("BitwiseNot", ["x"], ["y"]), "BitwiseNot has no known form"),
     ],
 )

@@ -100,6 +100,15 @@ def test_activations_vanish_into_quantizers(master: ModelProto) -> None:
     assert Counter(node.op_type for node in master.graph.node)[("Clip" if "mobile" in master.graph.name else "Relu")]
 
 
+def test_every_family_is_rearranged(master: ModelProto) -> None:
+    """The first convolution gives two pixels at once, and upsampling is tiling; see test_rearranging.py."""
+    lowered = lower_for_ort_cpu(master)
+    kinds = Counter(node.op_type for node in lowered.graph.node)
+    assert (kinds["Tile"], kinds["Resize"]) == (2, 0)
+    stem = next(node for node in lowered.graph.node if node.op_type == "Conv")
+    assert {one.name: list(one.ints) for one in stem.attribute}["strides"] == [2, 1]
+
+
 def test_every_quantized_convolution_runs_as_an_integer_kernel(master: ModelProto, tmp_path: Path) -> None:
     lowered = lower_for_ort_cpu(master)
     images = np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)

@@ -77,6 +77,19 @@ class TestDecoding:
         assert scores[1, cell].tolist() == pytest.approx([0.5, 1 / (1 + math.exp(-2)), 0.5])
         assert boxes[0, 0].tolist() == pytest.approx([4 - 28, 4 - 28, 4 + 28, 4 + 28]), "3.5 strides where all is equal"
 
+    @pytest.mark.parametrize("spread", [1.0, 30.0, 3000.0])
+    def test_boxes_are_those_of_a_softmax_over_each_side(self, spread: float) -> None:
+        """Whatever the logits are: far apart, the largest takes all; far from 0, nothing overflows."""
+        points, strides = anchor_points(64, 96, STRIDES)
+        generator = torch.Generator().manual_seed(0)
+        logits = spread * torch.randn(3, len(points), 2 + 4 * BINS, generator=generator, dtype=torch.float64)
+        logits += spread * torch.randn(3, len(points), 1, generator=generator, dtype=torch.float64)
+        boxes, scores = decode(logits, points, strides, 2)
+        expected = boxes_from_distances(points, expected_distances(logits[..., 2:]) * strides[:, None])
+        assert boxes.shape == (3, len(points), 4)
+        torch.testing.assert_close(boxes, expected, rtol=0, atol=1e-9)
+        assert torch.equal(scores, logits[..., :2].sigmoid())
+
     @given(st.lists(st.floats(0, 6.9), min_size=4, max_size=4))
     @settings(max_examples=40)
     def test_the_distribution_that_the_loss_likes_best_decodes_to_the_target(self, distances: list[float]) -> None:

@@ -3,7 +3,7 @@
 ONNX Runtime's fast integer kernels take unsigned activations and signed weights; signed activations fall back to slow
 ones. A tensor that is never negative takes zero point 0 over the same clipping range, which refines its grid from 127
 steps to 255, and an activation whose bounds the grid's ends imply vanishes into the quantizer. Any other tensor takes
-zero point 128 on the same grid.
+zero point 128 on the same grid. What the integer kernels are slow at is rearranged, without another result.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
+from edgedet.graph.lowerings.rearranging import pack_first_convolution, tile_upsampled_maps
 from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
 SIGNED_ZERO_POINT = -LOWEST
@@ -54,6 +55,8 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
         _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
     for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
         _quantize_bias(graph, node)
+    pack_first_convolution(graph)
+    tile_upsampled_maps(graph)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
 

@@ -120,9 +120,7 @@ def _start(data: bytes, threads: int | None, optimize: bool, provider: str) -> o
         return ort.InferenceSession(data, options, providers=[provider])
 
 
-def session_options(
-    threads: int | None, *, optimize: bool = True, keep_quantizers: bool = False
-) -> ort.SessionOptions:
+def session_options(threads: int | None, *, optimize: bool = True, keep_quantizers: bool = False) -> ort.SessionOptions:
     """The settings that every session has.
 
     Args:
