@@ -39,7 +39,8 @@ def command(
 
 def _render(result: dict[str, Any], limit: int) -> None:
     engines = " and ".join(dict.fromkeys(result["engines"]))
-    on = f"{result['images']} images ({result['source']})" if result["images"] else result["source"]
+    count = "1 image" if result["images"] == 1 else f"{result['images']} images"
+    on = f"{count} ({result['source']})" if result["images"] else result["source"]
     print(output.printable(f"A: {result['a']}\nB: {result['b']}"))
     left = f"{len(result['only_in_a'])} are only in A, {len(result['only_in_b'])} only in B"
     print(output.printable(f"{len(result['tensors'])} tensors compared on {on} with {engines}; {left}"))
