@@ -17,9 +17,7 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset or image to compare on.", show_default="8 generated images")
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=0, help="Tensors shown: the first to diverge, or where most adds up.")
-    ] = 8,
+    limit: Annotated[int, typer.Option(min=0, help="Tensors shown: the first to diverge, or where most adds up.")] = 8,
     loosen: Annotated[float, typer.Option(min=0.01, help="Multiply the tolerances of tensors by this.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with every tensor.")] = False,
 ) -> None:
