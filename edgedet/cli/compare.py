@@ -17,7 +17,7 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset or image to compare on.", show_default="8 generated images")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Tensors shown: the first that diverge, else the worst.")] = 8,
+    limit: Annotated[int, typer.Option(min=0, help="Tensors shown: the first to diverge, or where most adds up.")] = 8,
     loosen: Annotated[float, typer.Option(min=0.01, help="Multiply the tolerances of tensors by this.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with every tensor.")] = False,
 ) -> None:
@@ -39,7 +39,8 @@ def command(
 
 def _render(result: dict[str, Any], limit: int) -> None:
     engines = " and ".join(dict.fromkeys(result["engines"]))
-    on = f"{result['images']} images ({result['source']})" if result["images"] else result["source"]
+    count = "1 image" if result["images"] == 1 else f"{result['images']} images"
+    on = f"{count} ({result['source']})" if result["images"] else result["source"]
     print(output.printable(f"A: {result['a']}\nB: {result['b']}"))
     left = f"{len(result['only_in_a'])} are only in A, {len(result['only_in_b'])} only in B"
     print(output.printable(f"{len(result['tensors'])} tensors compared on {on} with {engines}; {left}"))

@@ -18,7 +18,7 @@ from edgedet.cli.app import VerbGroup, app
 from edgedet.cli.report import BUG_EXIT_CODE, EXTRA_OF_PACKAGE
 from edgedet.errors import CheckFailedError, EdgedetError
 
-VERBS = ["data", "models", "train", "eval", "predict", "quantize", "export", "bench", "demo"]
+VERBS = ["data", "models", "train", "eval", "predict", "quantize", "export", "compare", "lint", "bench", "demo"]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 
 

@@ -181,6 +181,38 @@ class TestFaults:
         assert found.agreement is None
 
 
+def in_half_precision(model: ModelProto) -> ModelProto:
+    """The same in 16 bits, but for its input and outputs."""
+    result = ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    scales = {node.input[2] for node in graph.node if node.op_type == "Resize"}
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    ends = ("images", "boxes", "scores")
+    for node in graph.node:
+        node.input[:] = [f"{name} in half" if name in ends else name for name in node.input]
+        node.output[:] = [f"{name} in half" if name in ends else name for name in node.output]
+    casts = [("images", "images in half", TensorProto.FLOAT16)]
+    casts += [(f"{name} in half", name, TensorProto.FLOAT) for name in ends[1:]]
+    first, *last = (helper.make_node("Cast", [source], [name], to=type_) for source, name, type_ in casts)
+    nodes = [first, *graph.node, *last]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return onnx.shape_inference.infer_shapes(result, strict_mode=True)
+
+
+def test_half_precision_has_a_tolerance_of_its_own() -> None:
+    model = graph_for("fp32")
+    found = compared(model, in_half_precision(model))
+    assert found.agrees, finding(found)
+    assert found.only_in_a == ()
+    assert all(tensor.tolerance == pytest.approx(0.01) for tensor in found.tensors)
+    wrong = changed(model, f"{BLOCK}.2.weight", times(1.05))
+    assert first_of(compared(model, in_half_precision(wrong))) == f"{BLOCK}.2/Conv_output"
+
+
 def grids() -> st.SearchStrategy[Grid]:
     def made(scale: float, zero_point: int) -> Grid:
         return Grid(np.array(scale, np.float32), np.array(zero_point, np.uint8), 0, 255)
@@ -220,6 +252,18 @@ class TestTolerance:
         assert distance(pair, exact, exact + np.array([[[0.0]], [[0.5]]], np.float32)).ratio <= 1
         assert distance(pair, exact, exact + np.array([[[0.5]], [[0.0]]], np.float32)).ratio > 1
         assert distance(pair, exact, exact + np.array([[[0.0]], [[0.6]]], np.float32)).ratio > 1
+
+    def test_a_step_for_each_index_of_the_last_axis(self) -> None:
+        grid = Grid(np.array([[0.1, 1.0]], np.float32), np.zeros((1, 2), np.uint8), 0, 255)
+        pair = Pair(self.point(grid), self.point(grid), True, ())
+        exact = np.full((3, 2), 5.0, np.float32)
+        assert distance(pair, exact, exact + np.array([[0.0, 0.5]], np.float32)).ratio <= 1
+        assert distance(pair, exact, exact + np.array([[0.5, 0.0]], np.float32)).ratio > 1
+
+    @pytest.mark.parametrize("alike", [True, False])
+    def test_of_no_values(self, alike: bool) -> None:
+        nothing = np.zeros((0, 3), np.float32)
+        assert distance(Pair(self.point(None), self.point(None), alike, ()), nothing, nothing).error == 0
 
     def test_loosened(self) -> None:
         pair = Pair(self.point(None), self.point(None), True, ())
@@ -311,6 +355,22 @@ class TestForeignFiles:
             ("out", "out"),
         ]
         assert first_of(found) == "m"
+
+    def test_nodes_in_another_order_are_sorted(self, tmp_path: Path) -> None:
+        model = foreign()
+        nodes = list(model.graph.node)[::-1]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        with pytest.raises(onnx.checker.ValidationError):
+            onnx.checker.check_model(model)
+        found = compare_files(saved(foreign(factor=1.1), tmp_path / "a.onnx"), saved(model, tmp_path / "b.onnx"))
+        assert ([tensor.name for tensor in found.tensors], first_of(found)) == (["r", "m", "out"], "m")
+
+    def test_nodes_in_a_circle(self, tmp_path: Path) -> None:
+        model = foreign()
+        model.graph.node[0].input[0] = "m"
+        with pytest.raises(EdgedetError, match="not a valid ONNX"):
+            compare_files(saved(model, tmp_path / "a.onnx"), tmp_path / "a.onnx")
 
     def test_an_image_without_specification_is_normalised_as_imagenets_are(self, tmp_path: Path) -> None:
         model = graph_for("fp32")

@@ -50,7 +50,8 @@ class Grid:
 
 
 def grid_of(quantizer: ir.Node) -> Grid | None:
-    """The grid of a QuantizeLinear node; None where it is computed when running, or is of a kind that NumPy lacks."""
+    """The grid of a QuantizeLinear node; None where it is computed when running, has no width, or is of a kind that
+    NumPy lacks."""
     scale, zero_point = input_of(quantizer, 1), quantizer.inputs[2] if len(quantizer.inputs) > 2 else None
     if scale.const_value is None or (zero_point is not None and zero_point.const_value is None):
         return None
@@ -58,6 +59,8 @@ def grid_of(quantizer: ir.Node) -> Grid | None:
     zeros = np.zeros(steps.shape, np.uint8) if zero_point is None else array_of(zero_point)
     shape = _along(quantizer, steps)
     if zeros.dtype not in KINDS or UNUSUAL & set(quantizer.attributes) or shape is None or zeros.shape != steps.shape:
+        return None
+    if not (np.isfinite(steps).all() and (steps > 0).all()):
         return None
     ends = np.iinfo(zeros.dtype)
     return Grid(steps.reshape(shape), zeros.reshape(shape), int(ends.min), int(ends.max))

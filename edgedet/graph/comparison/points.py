@@ -60,9 +60,15 @@ def constants_of(graph: ir.Graph) -> set[ir.Value]:
     """The values that follow from constants alone."""
     found = set(graph.initializers.values()) - set(graph.inputs)
     for node in graph:
-        if all(value is None or value in found for value in node.inputs) and not node.op_type.startswith("Random"):
+        if all(value is None or value in found for value in node.inputs) and not _varies(node):
             found.update(node.outputs)
     return found
+
+
+def _varies(node: ir.Node) -> bool:
+    """Whether a node of constants need not be constant: it is random, or holds graphs that read what is around it."""
+    graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return node.op_type.startswith("Random") or any(value.type in graphs for value in node.attributes.values())
 
 
 def dequantizers_of(quantizer: ir.Node) -> list[ir.Node]:

@@ -107,6 +107,8 @@ def finding(comparison: Comparison) -> str:
         which = "in its worst value" if first.quantile == 1 else f"or more in {1 - first.quantile:.1%} of its values"
         more = sum(tensor.diverges for tensor in comparison.tensors) - 1
         others = f"; {more} more diverge by themselves" if more else ""
+        if agreement is not None and agreement.holds:
+            others += "; boxes and scores agree all the same: of one name, tensors may have channels in another order"
         return (
             f"{first.name} diverges first: {told(first.error, first.unit)} {which} "
             f"(tolerance {first.tolerance:.3g}), computed by {_listed(first.computed_by)}{others}"

@@ -67,20 +67,26 @@ def distance(pair: Pair, reference: Array, found: Array, *, loosen: float = 1.0)
         loosen: the tolerance is multiplied by it.
     """
     if pair.a.grid is not None and pair.b.grid is not None:
-        reference, found = _with_upper_end(pair.a.grid, reference), _with_upper_end(pair.b.grid, found)
+        reference, found = _on_grids(pair.a.grid, reference, pair.b.grid, found)
     unit, scale = unit_of(pair, reference)
     error, limit = deviation(reference, found), loosen * _limit(pair, unit, scale)
-    if not pair.alike:
-        return Distance(quantile(error, UNLIKE_QUANTILE) / scale, float(limit) / scale, unit, UNLIKE_QUANTILE)
+    if not pair.alike or not error.size:
+        tolerance = float(np.max(limit)) / scale
+        return Distance(quantile(error, UNLIKE_QUANTILE) / scale, tolerance, unit, UNLIKE_QUANTILE)
     limits = np.broadcast_to(limit, error.shape)
     worst = np.unravel_index(np.argmax(error / limits), error.shape)
     return Distance(float(error[worst]) / scale, float(limits[worst]) / scale, unit, 1.0)
 
 
-def _with_upper_end(grid: Grid, values: Array) -> Array:
-    """The values as the grid clips them, and behind them along the last axis what it makes of infinity."""
-    beyond = np.full((*values.shape[:-1], 1), np.inf)
-    return grid.clip(np.concatenate([values, beyond], axis=-1)) if values.ndim else grid.clip(values)
+def _on_grids(a: Grid, reference: Array, b: Grid, found: Array) -> tuple[Array, Array]:
+    """A's values as its grid clips them, and B's; behind both, along the last axis, the upper ends of their grids."""
+    one_step_along_it = all(grid.scale.shape[-1:] in ((), (1,)) for grid in (a, b))
+    if reference.ndim == 0 or not one_step_along_it:
+        return a.clip(reference), found
+    beyond = np.full((*reference.shape[:-1], 1), np.inf)
+    with_ends = (np.concatenate([values, beyond], axis=-1) for values in (reference, found))
+    clipped_reference, clipped_found = (grid.clip(values) for grid, values in zip((a, b), with_ends, strict=True))
+    return clipped_reference, clipped_found
 
 
 def deviation(reference: Array, found: Array) -> Array:
@@ -91,7 +97,9 @@ def deviation(reference: Array, found: Array) -> Array:
 
 
 def quantile(values: Array, share: float) -> float:
-    """The smallest that so large a share of the values is not above; infinite ones are values too."""
+    """The smallest that so large a share of the values is not above; infinite ones are values too. 0 of no values."""
+    if not values.size:
+        return 0.0
     place = max(int(np.ceil(share * values.size)) - 1, 0)
     return float(np.partition(values, place, axis=None)[place])
 
