@@ -163,7 +163,7 @@ class TestFailure:
     def test_a_lowering_that_computes_something_else(
         self, path: Path, graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def spoiled(master: onnx.ModelProto, target: str) -> onnx.ModelProto:
+        def spoiled(master: onnx.ModelProto, target: str, ranges: object) -> onnx.ModelProto:
             result = onnx.ModelProto()
             result.CopyFrom(master)
             bias = next(tensor for tensor in result.graph.initializer if tensor.name == "down.0.bias")

@@ -17,7 +17,8 @@ class Pair:
         a: in the first.
         b: in the second.
         alike: whether both round the same: B's tensor to a grid only where A's has one too, and between it and those
-            before it the weights or none, and nothing that has no partner in the other.
+            before it the weights or none, and nothing that has no partner in the other; and whether A can compute it
+            of what B has before it.
     """
 
     a: Point
@@ -36,12 +37,15 @@ def match(points_a: Sequence[Point], before_a: Segments, points_b: Sequence[Poin
     partners = dict(_by_name(points_a, points_b))
     partners.update(_by_inputs(partners, points_a, before_a, points_b, before_b))
     ends_a, ends_b = set(partners), set(partners.values())
+    moved = {a.name for a in points_a if a.moved}
     pairs = []
     for a in points_a:
         if b := partners.get(a):
             one, other = before_a.before(a, ends_a), before_b.before(b, ends_b)
             between = one.rounds_weights == other.rounds_weights and not (one.rounds_within or other.rounds_within)
-            pairs.append(Pair(a, b, between and (b.grid is None or a.grid is not None), one.nodes))
+            computable = not a.moved and moved.isdisjoint(one.inputs)
+            alike = between and computable and (b.grid is None or a.grid is not None)
+            pairs.append(Pair(a, b, alike, one.nodes))
     return pairs
 
 

@@ -101,6 +101,8 @@ def _cut(model: ModelProto, points: Collection[Point]) -> tuple[ModelProto, dict
     values: dict[str | None, ir.Value] = {value.name: value for node in graph for value in node.outputs}
     graph.outputs.clear()
     for point in points:
+        if point.moved:
+            continue  # in another order than its readers take it in
         read = values_read(point, values)
         given = ir.Value(name=_given(point.name), type=read[0].type, shape=read[0].shape)
         uses = [use for value in read for use in value.uses()]
@@ -111,7 +113,7 @@ def _cut(model: ModelProto, points: Collection[Point]) -> tuple[ModelProto, dict
     sources: dict[str, ir.Value] = {}
     for point in points:
         sources[point.name] = values[point.name]
-        if point.codes is not None:
+        if point.codes is not None and producer_of(values[point.codes]).op_type == "QuantizeLinear":
             sources[point.name] = input_of(producer_of(values[point.codes]), 0)
     graph.outputs.extend(dict.fromkeys(value for value in sources.values() if value.producer() is not None))
     RemoveUnusedNodesPass()(result)

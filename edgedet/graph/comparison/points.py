@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +12,9 @@ from edgedet.graph.lowerings.editing import input_of
 
 ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"})
 """What runtimes compute together with the convolution before: the tensor in between is then never there."""
+
+MOVES = frozenset({"Transpose", "Reshape", "Tile"})
+"""What a lowering may send integers through on their way to a dequantizer."""
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
 
@@ -29,6 +32,7 @@ class Point:
         grid: what it is rounded to; None where it stays float.
         codes: name of its integers, None where it stays float.
         half: whether it is of 16 bits.
+        moved: whether its integers go through `MOVES`. Its readers then cannot be given other values.
         bias_step: `[C, 1, ...]`, the grid of the sums that an integer convolution adds its bias to; None where it has
             no bias, or is none.
     """
@@ -42,6 +46,7 @@ class Point:
     codes: str | None
     half: bool
     bias_step: Array | None
+    moved: bool = False
 
 
 def points_of(graph: ir.Graph) -> tuple[Point, ...]:
@@ -76,21 +81,62 @@ def dequantizers_of(quantizer: ir.Node) -> list[ir.Node]:
     return [use.node for use in quantizer.outputs[0].uses() if use.node.op_type == "DequantizeLinear" and use.idx == 0]
 
 
+def dequantizers_behind(node: ir.Node) -> list[ir.Node]:
+    """The nodes that make floats of a node's integers again: directly, or where none does, through `MOVES`."""
+    if direct := dequantizers_of(node):
+        return direct
+    moves = [use.node for use in node.outputs[0].uses() if use.node.op_type in MOVES]
+    return [found for move in moves for found in dequantizers_behind(move)]
+
+
 def _point(value: ir.Value, node: ir.Node) -> Point | None:
     if node.op_type == "QuantizeLinear":
-        grid, readers = grid_of(node), dequantizers_of(node)
-        if grid is None or not readers:
-            return None
-        source = input_of(node, 0)
-        return _made(readers[0].outputs[0], source, grid, value.name)
+        return _quantized(value, node)
     if value.dtype not in FLOATS or _is_never_there(value):
         return None
-    producer = value.producer()
-    if producer is not None and producer.op_type == "DequantizeLinear":
-        rounder = input_of(producer, 0).producer()
-        if rounder is not None and rounder.op_type == "QuantizeLinear" and grid_of(rounder) is not None:
-            return None  # its quantizer stands for it
+    if node.op_type == "DequantizeLinear":
+        moves, rounder = _moves_before(node)
+        if rounder is not None and grid_of(rounder) is not None:
+            # Otherwise its quantizer stands for it.
+            return _moved(node, rounder, moves) if moves and not input_of(rounder, 0).is_graph_input() else None
     return _made(value, value, None, None)
+
+
+def _quantized(value: ir.Value, quantizer: ir.Node) -> Point | None:
+    grid, readers = grid_of(quantizer), dequantizers_of(quantizer)
+    source = input_of(quantizer, 0)
+    moved = not readers and source.is_graph_input()
+    if moved:
+        readers = dequantizers_behind(quantizer)
+    if grid is None or not readers:
+        return None
+    point = _made(readers[0].outputs[0], source, grid, value.name)
+    return replace(point, moved=True) if moved else point
+
+
+def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:
+    """What the integers went through, and the quantizer that gave them if there is one."""
+    moves, node = set[str](), input_of(dequantizer, 0).producer()
+    while node is not None and node.op_type in MOVES:
+        moves.add(node.op_type)
+        node = input_of(node, 0).producer()
+    return moves, node if node is not None and node.op_type == "QuantizeLinear" else None
+
+
+def _moved(dequantizer: ir.Node, rounder: ir.Node, moves: set[str]) -> Point | None:
+    """The point of integers that a quantizer gave in another order, or each of which is there several times."""
+    value, grid = dequantizer.outputs[0], grid_of(dequantizer)
+    if grid is None:
+        return None
+    codes, sizes = input_of(dequantizer, 0).name, _sizes(value)
+    if "Tile" in moves:
+        tiled = _made(value, value, grid, codes)
+        return replace(tiled, kind="Resize", moved=True)
+    point = _made(value, input_of(rounder, 0), grid, codes)
+    step = point.bias_step
+    if step is not None and sizes is not None and sizes[1] is not None:
+        step = step[: sizes[1]]  # of several pixels at once the channels come again
+    return replace(point, sizes=sizes, bias_step=step, moved=True)
 
 
 def _made(value: ir.Value, source: ir.Value, grid: Grid | None, codes: str | None) -> Point:
@@ -143,5 +189,5 @@ def _is_never_there(value: ir.Value) -> bool:
         return False
     (reader,) = (use.node for use in uses)
     if reader.op_type == "QuantizeLinear":
-        return grid_of(reader) is not None and bool(dequantizers_of(reader))
+        return grid_of(reader) is not None and bool(dequantizers_behind(reader))
     return reader.op_type in ACTIVATIONS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgedet.graph.comparison.points import Point, constants_of, dequantizers_of
+from edgedet.graph.comparison.points import Point, constants_of, dequantizers_behind
 from edgedet.graph.lowerings.editing import input_of, producer_of
 
 NARROW = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4})
@@ -51,6 +51,8 @@ class Segments:
         self._seen: dict[ir.Value, Point] = {}
         for point in points:
             self._seen.update(dict.fromkeys(values_read(point, values), point))
+            if point.codes is not None:
+                self._seen[values[point.codes]] = point
 
     def before(self, point: Point, stops: Collection[Point]) -> Segment:
         """The segment between a point and the nearest of `stops` and of the graph's inputs."""
@@ -81,7 +83,7 @@ def values_read(point: Point, values: dict[str | None, ir.Value]) -> list[ir.Val
     """What the readers of a point read: where it is quantized, what any of its dequantizers gives."""
     if point.codes is None:
         return [values[point.name]]
-    return [node.outputs[0] for node in dequantizers_of(producer_of(values[point.codes]))]
+    return [node.outputs[0] for node in dequantizers_behind(producer_of(values[point.codes]))]
 
 
 def _is_rounded(constant: ir.Value) -> bool:
