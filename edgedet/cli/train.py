@@ -78,10 +78,9 @@ def command(
         folder = resume
     else:
         values = override({**(load_yaml(config) if config else {}), **given}, set_ or [])
-        if qat or values.get("qat") is not None:
-            if init is None:
-                fix = "give the float checkpoint to start from with --init"
-                raise EdgedetError("quantization-aware training starts from a trained detector", where="--qat", fix=fix)
+        if qat:
+            values.setdefault("qat", {})
+        if values.get("qat") is not None and init is not None:
             values = merged(qat_defaults(init), values)
         if "data" not in values:
             raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
