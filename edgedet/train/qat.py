@@ -162,7 +162,7 @@ class Quantization:
         Weights that were trained beside held statistics are fitted to them: others would not fit.
         """
         if self._statistics_held_from >= self._total_steps:
-            estimate_statistics(judged, self._whole_images())
+            estimate_statistics(judged.eval(), self._whole_images())
 
 
 def whole_images(
