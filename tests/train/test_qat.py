@@ -205,6 +205,17 @@ def read_data_of(settings: dict[str, Any]) -> Any:
     return read_data(parse(TrainConfig, settings), SilentReporter()).train
 
 
+def test_without_an_average_the_end_is_looked_at_as_inference_sees_it(
+    qat_settings: dict[str, Any], best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Estimating statistics must not move grids: they follow what is rounded in training alone."""
+    watcher = Watcher(monkeypatch)
+    settings = {**qat_settings, "ema": False}
+    folder = run(settings, tmp_path / "run", best, method="observed", hold_batch_norm_from=1.0, hold_grids_from=1.0)
+    kept = scales(load_checkpoint(folder / "last.pt").detector)
+    assert all(torch.equal(kept[name], scale) for name, scale in watcher.scales[-1].items())
+
+
 class TestRefused:
     def refusal(self, settings: dict[str, Any], folder: Path, init: Path | None, **qat: Any) -> str:
         with pytest.raises(EdgedetError) as caught:
