@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from float16_graphs import lowered_of
 from hypothesis import given
 from hypothesis import strategies as st
 from int8_masters import SIDE, master_of
@@ -94,6 +95,12 @@ class TestAgreement:
         assert found.only_in_a == (("decode/DequantizeLinear_output",) if (a, b) == ("master", "fp32") else ())
         assert {"boxes", "scores"} <= {tensor.name for tensor in found.tensors}
         require_no_divergence(found)
+
+    def test_a_float16_file_agrees(self) -> None:
+        """Its scores are cast before the sigmoid: they are no other tensor for it."""
+        found = compared(graph_for("fp32"), lowered_of("mobilenetv2_0.35", "fp16"))
+        assert found.first is None, finding(found)
+        assert "scores" in {tensor.name_in_b for tensor in found.tensors}
 
     def test_what_rounding_adds_up_to_is_told_beside_it(self) -> None:
         found = compared(graph_for("master"), graph_for("ort-cpu"))

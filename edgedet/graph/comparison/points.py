@@ -13,6 +13,9 @@ from edgedet.graph.lowerings.editing import input_of
 ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"})
 """What runtimes compute together with the convolution before: the tensor in between is then never there."""
 
+PASSED = ACTIVATIONS | {"Cast"}
+"""What may stand between a tensor and the operator that it is told by."""
+
 MOVES = frozenset({"Transpose", "Reshape", "Tile"})
 """What a lowering may send integers through on their way to a dequantizer."""
 
@@ -141,7 +144,7 @@ def _moved(dequantizer: ir.Node, rounder: ir.Node, moves: set[str]) -> Point | N
 
 def _made(value: ir.Value, source: ir.Value, grid: Grid | None, codes: str | None) -> Point:
     before, names = source, [value.name, source.name]
-    while (node := before.producer()) is not None and node.op_type in ACTIVATIONS and _reads_alone(node):
+    while (node := before.producer()) is not None and node.op_type in PASSED and _reads_alone(node):
         before = input_of(node, 0)
         names.append(before.name)
     return Point(
