@@ -40,6 +40,9 @@ class OnnxValues:
         self.points = points_of(graph)
         self.before = Segments(graph, self.points)
         self._model, self._path = model, path
+        # ONNX Runtime rounds the biases of such convolutions to integers that it divides out in float16: those beyond
+        # 65504 are infinite. In earnest it refuses the kernels that it makes of them and keeps the quantizers too.
+        self._keep_quantizers = any(point.half and point.codes is not None for point in self.points)
         self._observed: dict[tuple[str, ...], Any] = {}
         self._cut: dict[tuple[str, ...], tuple[Any, dict[str, str]]] = {}
 
@@ -67,7 +70,8 @@ class OnnxValues:
         return {name: found[source] if source in found else feeds[source] for name, source in read_from.items()}
 
     def _session(self, model: ModelProto, *, optimize: bool) -> Any:
-        return open_session(model.SerializeToString(), self._path, optimize=optimize)
+        data = model.SerializeToString()
+        return open_session(data, self._path, optimize=optimize, keep_quantizers=self._keep_quantizers)
 
 
 def _only_input(graph: ir.Graph, path: Path) -> ir.Value:

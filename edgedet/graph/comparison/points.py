@@ -29,12 +29,12 @@ class Point:
     Attributes:
         name: of the values that its readers see; where it is quantized, of the dequantized ones.
         source: of the values before they are rounded; `name` where they are not.
-        aliases: `name`, `source`, and what activations alone stand between.
-        kind: the operator that gives it, before any activation.
+        aliases: `name`, `source`, and what activations and casts alone stand between.
+        kind: the operator that gives it, before any activation or cast.
         sizes: None where one is not known, or all are not.
         grid: what it is rounded to; None where it stays float.
         codes: name of its integers, None where it stays float.
-        half: whether it is of 16 bits.
+        half: whether it is of 16 bits, or was before a cast.
         moved: whether its integers go through `MOVES`. Its readers then cannot be given other values.
         bias_step: `[C, 1, ...]`, the grid of the sums that an integer convolution adds its bias to; None where it has
             no bias, or is none.
@@ -144,8 +144,10 @@ def _moved(dequantizer: ir.Node, rounder: ir.Node, moves: set[str]) -> Point | N
 
 def _made(value: ir.Value, source: ir.Value, grid: Grid | None, codes: str | None) -> Point:
     before, names = source, [value.name, source.name]
+    half = source.dtype == ir.DataType.FLOAT16
     while (node := before.producer()) is not None and node.op_type in PASSED and _reads_alone(node):
         before = input_of(node, 0)
+        half = half or before.dtype == ir.DataType.FLOAT16
         names.append(before.name)
     return Point(
         name=value.name or "",
@@ -155,7 +157,7 @@ def _made(value: ir.Value, source: ir.Value, grid: Grid | None, codes: str | Non
         sizes=_sizes(source),
         grid=grid,
         codes=codes,
-        half=source.dtype == ir.DataType.FLOAT16,
+        half=half,
         bias_step=None if node is None or grid is None else _bias_step(node),
     )
 

@@ -14,7 +14,14 @@ from edgedet.graph.comparison.matching import Pair, match
 from edgedet.graph.comparison.result import Comparison, TensorDifference
 from edgedet.graph.comparison.side import Side, open_sides
 from edgedet.graph.comparison.tolerance import Distance, deviation, distance, quantile, unit_of
-from edgedet.graph.verify import FLOAT_TOLERANCE, INT8_TOLERANCE, Agreement, Outputs, agreement_of
+from edgedet.graph.verify import (
+    FLOAT16_TOLERANCE,
+    FLOAT_TOLERANCE,
+    INT8_TOLERANCE,
+    Agreement,
+    Outputs,
+    agreement_of,
+)
 from edgedet.progress import Track, no_progress
 
 ACCUMULATED_QUANTILE = 0.999
@@ -107,5 +114,10 @@ def _agreement(a: Side, b: Side, outputs: Sequence[tuple[Outputs, Outputs]], inp
     """None where there are no boxes and scores, or some are not finite: then a tensor diverges."""
     if not all(np.isfinite(array).all() for pair in outputs for one in pair for array in one) or not outputs:
         return None
-    rounded = any(point.grid is not None or point.half for side in (a, b) for point in side.values.points)
-    return agreement_of(outputs, inputs.images, INT8_TOLERANCE if rounded else FLOAT_TOLERANCE)
+    points = [*a.values.points, *b.values.points]
+    tolerance = FLOAT_TOLERANCE
+    if any(point.grid is not None for point in points):
+        tolerance = INT8_TOLERANCE
+    elif any(point.half for point in points):
+        tolerance = FLOAT16_TOLERANCE
+    return agreement_of(outputs, inputs.images, tolerance)

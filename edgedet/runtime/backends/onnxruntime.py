@@ -80,7 +80,13 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
 
 
 def open_session(
-    data: bytes, path: Path, *, threads: int | None = None, device: str = "cpu", optimize: bool = True
+    data: bytes,
+    path: Path,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    optimize: bool = True,
+    keep_quantizers: bool = False,
 ) -> ort.InferenceSession:
     """A session on the bytes of an ONNX file.
 
@@ -88,7 +94,7 @@ def open_session(
         data: the bytes.
         path: named where something is wrong.
         threads, device: see `load`.
-        optimize: whether the graph is run as ONNX Runtime optimizes it, or node by node as it is.
+        optimize, keep_quantizers: see `session_options`; quantizers are kept too where there is no session otherwise.
     """
     if device not in PROVIDERS:
         raise unknown_value("device", device, PROVIDERS)
@@ -96,7 +102,7 @@ def open_session(
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = _start(data, threads, optimize, provider)
+        session = _start(data, threads, provider, optimize, keep_quantizers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -108,13 +114,16 @@ def open_session(
     return session
 
 
-def _start(data: bytes, threads: int | None, optimize: bool, provider: str) -> ort.InferenceSession:
+def _start(
+    data: bytes, threads: int | None, provider: str, optimize: bool, keep_quantizers: bool
+) -> ort.InferenceSession:
     """A session; one that keeps quantizers as nodes of their own if there is none otherwise.
 
     ONNX Runtime makes integer kernels of float16 quantizers too, and then refuses them, as they take float32 alone.
     """
     try:
-        return ort.InferenceSession(data, session_options(threads, optimize=optimize), providers=[provider])
+        options = session_options(threads, optimize=optimize, keep_quantizers=keep_quantizers)
+        return ort.InferenceSession(data, options, providers=[provider])
     except Exception:  # ONNX Runtime's exceptions share no base class below Exception
         options = session_options(threads, optimize=optimize, keep_quantizers=True)
         return ort.InferenceSession(data, options, providers=[provider])
