@@ -100,8 +100,8 @@ def _render(result: dict[str, Any]) -> None:
         print(f"  the decoding stays float32, {nodes if kept else 'no value or step is near the ends of float16'}")
     if kernels := result["kernels"]:
         print(
-            f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions as integer "
-            f"kernels, {kernels['other']} in float as asked"
+            f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions and products "
+            f"as integer kernels, {kernels['other']} in float as asked"
         )
     print(
         f"  ONNX Runtime agrees with PyTorch on {agreement['images']} images ({agreement['source']}): "

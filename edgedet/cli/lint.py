@@ -32,7 +32,7 @@ def command(
     }
     output.emit(result, as_json, lambda shown: render_findings(shown["findings"], limit))
     if errors:
-        raise CheckFailedError(f"{errors} of its quantized convolutions ran in float", where=model)
+        raise CheckFailedError(f"{errors} of its quantized convolutions and products ran in float", where=model)
 
 
 def render_findings(findings: list[dict[str, Any]], limit: int) -> None:

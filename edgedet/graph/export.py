@@ -60,7 +60,8 @@ class Export:
         checks: what was asserted of the graph.
         agreement: how far ONNX Runtime differs from the checkpoint.
         master_agreement: the same of the master that the file is a lowering of.
-        kernels: what ONNX Runtime makes of its quantized convolutions; None where they are not for its integer kernels.
+        kernels: what ONNX Runtime makes of its quantized convolutions and products; None where they are not for its
+            integer kernels.
         kept_float32: nodes before the decoding of a float16 graph that stay float32, for the size of their values on
             the images of `agreement` or of their quantizers' steps; None where the graph is not float16.
         findings: what keeps it from being faster.

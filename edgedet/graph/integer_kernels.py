@@ -1,4 +1,7 @@
-"""Whether ONNX Runtime runs a graph's quantized convolutions as integer kernels, by the graph that it makes of it."""
+"""Whether ONNX Runtime runs a graph's quantized convolutions and matrix products as integer kernels.
+
+It is told by the graph that ONNX Runtime makes of it.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,23 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from edgedet.errors import CheckFailedError
 
-INTEGER_CONVOLUTIONS = frozenset({"QLinearConv", "ConvInteger"})
+INTEGER_KERNELS = frozenset({"QLinearConv", "ConvInteger", "QGemm"})
+PRODUCTS = frozenset({"Conv", "Gemm"})
+"""The operators that they stand for."""
 
 
 @dataclass(frozen=True)
 class IntegerKernels:
-    """What became of a graph's quantized convolutions.
+    """What became of a graph's quantized convolutions and matrix products.
 
     Attributes:
-        quantized: how many convolutions read integers and have integer weights.
+        quantized: how many read integers and have integer weights.
         integer: how many of them run as integer kernels.
-        other: how many convolutions run in float, as they were asked to.
+        other: how many run in float, as they were asked to.
     """
 
     quantized: int
@@ -38,10 +43,10 @@ def integer_kernels(model: ModelProto) -> IntegerKernels:
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         optimized = onnx.load(options.optimized_model_filepath)
-    ran = sum(node.op_type in INTEGER_CONVOLUTIONS for node in optimized.graph.node)
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    ran = sum(node.op_type in INTEGER_KERNELS for node in optimized.graph.node)
+    products = sum(node.op_type in PRODUCTS for node in model.graph.node)
     quantized = _quantized(model)
-    return IntegerKernels(quantized, ran, len(convolutions) - quantized)
+    return IntegerKernels(quantized, ran, products - quantized)
 
 
 def require_integer_kernels(found: IntegerKernels, *, where: object = None) -> None:
@@ -54,7 +59,8 @@ def require_integer_kernels(found: IntegerKernels, *, where: object = None) -> N
         raise CheckFailedError("no convolution of the graph can run as an integer kernel", where=where, fix=fix)
     if found.integer < found.quantized:
         raise CheckFailedError(
-            f"ONNX Runtime runs only {found.integer} of {found.quantized} quantized convolutions as integer kernels",
+            f"ONNX Runtime runs only {found.integer} of {found.quantized} quantized convolutions and "
+            "matrix products as integer kernels",
             where=where,
             fix="nothing was written; keep fewer edges float, or report it with the version of onnxruntime",
         )
@@ -63,9 +69,12 @@ def require_integer_kernels(found: IntegerKernels, *, where: object = None) -> N
 def _quantized(model: ModelProto) -> int:
     integers = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT8}
     made_by = {name: node for node in model.graph.node for name in node.output}
-    return sum(
-        node.op_type == "Conv"
-        and all(name in made_by and made_by[name].op_type == "DequantizeLinear" for name in node.input[:2])
-        and made_by[node.input[1]].input[0] in integers
-        for node in model.graph.node
-    )
+
+    def dequantizer(name: str) -> NodeProto | None:
+        while (node := made_by.get(name)) is not None and node.op_type in ("Reshape", "Transpose"):
+            name = node.input[0]
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    weights = [dequantizer(node.input[1]) for node in products if dequantizer(node.input[0]) is not None]
+    return sum(weight is not None and weight.input[0] in integers for weight in weights)

@@ -92,7 +92,8 @@ class TestAgreement:
         found = compared(graph_for(a), graph_for(b))
         assert found.first is None, finding(found)
         assert found.agrees
-        assert found.only_in_a == (("decode/DequantizeLinear_output",) if (a, b) == ("master", "fp32") else ())
+        only_in_a = [name for name in found.only_in_a if not (a != b and name.startswith("head.outputs"))]
+        assert only_in_a == (["decode/DequantizeLinear_output"] if (a, b) == ("master", "fp32") else [])
         assert {"boxes", "scores"} <= {tensor.name for tensor in found.tensors}
         require_no_divergence(found)
 
@@ -147,7 +148,7 @@ FAULTS: dict[str, tuple[str, Callable[[np.ndarray], object], str]] = {
     "a finer scale": (f"{BLOCK}.1.2/QuantizeLinear/unsigned_scale", times(0.98), f"{BLOCK}.1.2/"),
     "a weight's scale": (f"{BLOCK}.0.0/QuantizeLinear/y_scale", plus(0.1, 0), f"{BLOCK}.0.2/"),
     "a zero point": ("decode/QuantizeLinear/unsigned_zero_point", lambda array: array.fill(127), "decode/"),
-    "the last bias": ("head.outputs.2.bias", plus(0.1, 0), "head.outputs.2/"),
+    "the last bias": ("head.outputs.2/Conv/3/bias/integers", plus(4000, 0), "decode/Slice_1"),
 }
 
 

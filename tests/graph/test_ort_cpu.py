@@ -61,7 +61,7 @@ def test_in_the_master_every_weight_and_edge_is_symmetric(master: ModelProto) ->
     dequantized = {node.output[0] for node in master.graph.node if node.op_type == "DequantizeLinear"}
     for conv in convolutions:
         assert conv.input[0] in dequantized, "every convolution reads rounded values, those of the logits too"
-        assert (conv.input[1] in dequantized) != conv.name.startswith("head.outputs")
+        assert conv.input[1] in dequantized, "and so are its weights"
 
 
 def test_no_quantizer_is_added_and_none_is_coarser(master: ModelProto) -> None:
@@ -83,12 +83,13 @@ def test_weights_and_biases_are_integers(master: ModelProto) -> None:
     lowered = lower_for_ort_cpu(master)
     onnx.checker.check_model(lowered, full_check=True)
     known, made_by = constants(lowered), {node.output[0]: node for node in lowered.graph.node}
-    for conv in [node for node in lowered.graph.node if node.op_type == "Conv"]:
-        if conv.name.startswith("head.outputs"):
-            continue
-        weight, bias = (known[made_by[name].input[0]] for name in conv.input[1:])
+    for product in [node for node in lowered.graph.node if node.op_type in ("Conv", "Gemm")]:
+        weight, bias = (known[made_by[name].input[0]] for name in product.input[1:])
         assert (weight.dtype, bias.dtype) == (np.int8, np.int32)
-        steps = [known[made_by[name].input[1]] for name in conv.input]
+        dequantizers = [made_by[name] for name in product.input]
+        while dequantizers[0].op_type != "DequantizeLinear":
+            dequantizers[0] = made_by[dequantizers[0].input[0]]
+        steps = [known[node.input[1]] for node in dequantizers]
         np.testing.assert_allclose(steps[2], steps[0] * steps[1], rtol=1e-6)
 
 
@@ -101,10 +102,15 @@ def test_activations_vanish_into_quantizers(master: ModelProto) -> None:
 
 
 def test_every_family_is_rearranged(master: ModelProto) -> None:
-    """The first convolution gives two pixels at once, and upsampling is tiling; see test_rearranging.py."""
+    """The first convolution gives two pixels at once, and upsampling is tiling; see test_rearranging.py.
+
+    The logits are products of matrices, boxes and scores of each level, which nothing turns or slices; see
+    test_row_products.py.
+    """
     lowered = lower_for_ort_cpu(master)
     kinds = Counter(node.op_type for node in lowered.graph.node)
     assert (kinds["Tile"], kinds["Resize"]) == (2, 0)
+    assert (kinds["Gemm"], kinds["Slice"]) == (8, 0)
     stem = next(node for node in lowered.graph.node if node.op_type == "Conv")
     assert {one.name: list(one.ints) for one in stem.attribute}["strides"] == [2, 1]
 
@@ -116,9 +122,10 @@ def test_every_quantized_convolution_runs_as_an_integer_kernel(master: ModelProt
     optimized = onnx.load(tmp_path / "optimized.onnx")
     kinds = Counter(node.op_type for node in optimized.graph.node)
     convolutions = [node.name for node in master.graph.node if node.op_type == "Conv"]
-    floats = [name for name in convolutions if name.startswith("head.outputs")]
-    assert kinds["QLinearConv"] == len(convolutions) - len(floats)
-    assert kinds["Conv"] + kinds["FusedConv"] == len(floats) == 4
+    logits = [name for name in convolutions if name.startswith("head.outputs")]
+    assert kinds["QLinearConv"] == len(convolutions) - len(logits)
+    assert kinds["QGemm"] == 2 * len(logits) == 8
+    assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"} & kinds.keys()
     assert kinds["QuantizeLinear"] == 1, "of the images; nothing else goes from float to integer"
 
 
@@ -144,7 +151,7 @@ def test_convolutions_that_would_run_in_float_are_refused() -> None:
     lowered = lower_for_ort_cpu(master_of("mobilenetv2_0.35"))
     whole = integer_kernels(lowered)
     assert whole.integer == whole.quantized
-    conv = next(node for node in lowered.graph.node if node.name == "backbone.features.3.conv.2/Conv")
+    conv = next(node for node in lowered.graph.node if node.name == "backbone.features.5.conv.2/Conv")
     (quantizer,) = (node for node in lowered.graph.node if conv.output[0] in node.input)
     (dequantizer,) = (node for node in lowered.graph.node if quantizer.output[0] in node.input)
     for node in lowered.graph.node:
@@ -168,8 +175,8 @@ def test_a_convolution_whose_result_stays_float_keeps_its_weights(tmp_path: Path
     expected = detector.state_dict()["backbone.features.6.squeeze.weight"].numpy()
     np.testing.assert_array_equal(constants(lowered)["backbone.features.6.squeeze.weight"], expected)
     export = export_onnx(quantized, spec, tmp_path / "q.onnx", target="ort-cpu")
-    # Of 64, the four of the logits, the one that gives the edge and the two that read it are float.
-    assert export.kernels == IntegerKernels(quantized=57, integer=57, other=7)
+    # Of 60 and 8 products for the logits, the one that gives the edge and the two that read it are float.
+    assert export.kernels == IntegerKernels(quantized=65, integer=65, other=3)
 
 
 def lowered_and_master(detector: Detector, spec: Spec) -> tuple[ModelProto, ModelProto]:
@@ -206,7 +213,7 @@ def test_convolutions_with_equal_biases_keep_their_own_grids() -> None:
                 module.running_mean.zero_()
     lowered, _ = lowered_and_master(detector, spec)
     onnx.checker.check_model(lowered, full_check=True)
-    assert integer_kernels(lowered) == IntegerKernels(quantized=60, integer=60, other=4)
+    assert integer_kernels(lowered) == IntegerKernels(quantized=68, integer=68, other=0)
 
 
 def test_the_float_file_of_a_badly_quantized_detector_is_held_to_the_float_one(tmp_path: Path) -> None:
@@ -226,7 +233,7 @@ def test_convolutions_before_any_activation_run_as_integers(tmp_path: Path, acti
     path = tmp_path / "q.onnx"
     export = export_model("squeezenet_1.1", path, target="ort-cpu", size=(SIDE, SIDE), activation=activation)
     assert export.kernels is not None
-    assert export.kernels.integer == export.kernels.quantized == 60
+    assert export.kernels.integer == export.kernels.quantized == 68
 
 
 def test_a_file_without_any_integer_convolution_is_refused(tmp_path: Path) -> None:
@@ -248,8 +255,8 @@ class TestExport:
         assert export.path == Path("squeezenet_1.1.ort-cpu.onnx")
         assert (export.target, export.quantized, export.spec.random_weights) == ("ort-cpu", True, True)
         assert export.kernels is not None
-        assert export.kernels.integer == export.kernels.quantized == 60
-        assert export.kernels.other == 4
+        assert export.kernels.integer == export.kernels.quantized == 68
+        assert export.kernels.other == 0
         types = {tensor.data_type for tensor in onnx.load(export.path).graph.initializer}
         assert TensorProto.INT8 in types
 

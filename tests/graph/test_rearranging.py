@@ -15,11 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edgedet.graph.lowerings.rearranging import pack_first_convolution, tile_upsampled_maps
+from edgedet.graph.lowerings.rearranging import (
+    pack_first_convolution,
+    pack_narrow_convolutions,
+    tile_upsampled_maps,
+)
 
 RANDOM = np.random.default_rng(0)
 HALF_UP = {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_floor"}
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+POINTWISE = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0]}
 STEM = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
 
 
@@ -111,6 +116,7 @@ def resize_model(factors: tuple[float, float], *, same_grid: bool = True, **attr
 def rearranged(model: ModelProto) -> ModelProto:
     result = ir.from_proto(model)
     pack_first_convolution(result.graph)
+    pack_narrow_convolutions(result.graph)
     tile_upsampled_maps(result.graph)
     proto = ir.to_proto(result)
     onnx.checker.check_model(proto, full_check=True)
@@ -176,6 +182,58 @@ def test_a_convolution_whose_result_is_read_in_float_stays() -> None:
     model = stem_model()
     model.graph.node.append(helper.make_node("Relu", ["conv"], ["relu"], name="relu"))
     assert "Reshape" not in kinds(rearranged(model))
+
+
+@given(
+    channels=st.integers(1, 20),
+    out_channels=st.integers(1, 15),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 2)),
+    batch=st.sampled_from([1, 3]),
+    bias=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_narrow_convolutions_give_the_same_of_several_pixels(
+    channels: int, out_channels: int, size: tuple[int, int], batch: int, bias: bool
+) -> None:
+    height, width = size[0], 4 * size[1]
+    model = stem_model(channels, out_channels, (height, width), "batch", 128, bias, **POINTWISE)
+    packed = rearranged(model)
+    weight = next(
+        tensor for tensor in packed.graph.initializer if tensor.name.endswith("w/DequantizeLinear/packed/integers")
+    )
+    pixels = 4 if channels <= 16 else 2
+    assert list(weight.dims) == [pixels * out_channels, pixels * channels, 1, 1]
+    images = RANDOM.normal(scale=2, size=(batch, channels, height, width)).astype(np.float32)
+    np.testing.assert_array_equal(run(packed, images), run(model, images))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"out_channels": 16},
+        {"strides": [2, 2]},
+        {"pads": [1, 1, 1, 1]},
+        {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
+        {"channels": 4, "group": 2, "out_channels": 4},
+        {"size": (8, 6)},
+        {"channels": 20, "size": (8, 7)},
+    ],
+    ids=str,
+)
+def test_other_narrow_convolutions_stay(options: dict[str, Any]) -> None:
+    model = stem_model(**{**POINTWISE, **options})
+    assert kinds(rearranged(model)) == kinds(model)
+
+
+def test_what_others_read_too_stays_as_it_is() -> None:
+    """Only the narrow convolution reads packed pixels."""
+    model = stem_model(channels=5, out_channels=5, **POINTWISE)
+    model.graph.node.append(helper.make_node("Add", ["x_float", "y_float"], ["sum"], name="sum"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, 5, 6, 8]))
+    packed = rearranged(model)
+    assert "Reshape" in kinds(packed)
+    images = RANDOM.normal(size=(1, 5, 6, 8)).astype(np.float32)
+    np.testing.assert_array_equal(run(packed, images), run(model, images))
 
 
 @pytest.mark.parametrize("factors", [(2, 2), (3, 1), (1, 2), (4, 3)])

@@ -59,13 +59,16 @@ def test_every_tensor_has_one_grid_and_all_its_readers_see_it(detector: Detector
             assert {of[source.name] for source in node.all_input_nodes} == {of[node.name]}, "a concatenation copies"
 
 
-def test_what_follows_the_logits_stays_float(detector: Detector) -> None:
+def test_the_logits_and_what_follows_stay_float(detector: Detector) -> None:
     network = traced(detector)
     of = edges_by_node(network)
     behind = [node for node in network.graph.nodes if str(node.target).startswith(FLOAT_FROM)]
     assert len(behind) == 4
     assert not [node.name for node in behind if node.name in of]
-    assert not isinstance(quantized_of(detector).network.get_submodule(str(behind[0].target)), QuantizedConv2d)
+    for node in behind:
+        assert isinstance(quantized_of(detector).network.get_submodule(str(node.target)), QuantizedConv2d), (
+            "its weights"
+        )
 
 
 def test_values_lie_on_the_grids_and_the_logits_near_the_floats(detector: Detector) -> None:

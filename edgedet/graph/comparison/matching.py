@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from edgedet.graph.comparison.points import Point
 from edgedet.graph.comparison.segments import Segments
 
+PICKS = frozenset({"Concat", "Reshape", "Slice", "Split", "Transpose"})
+"""Operators that join, order or pick values. Where the results are alike, graphs may come to them on other ways."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -32,7 +35,7 @@ def match(points_a: Sequence[Point], before_a: Segments, points_b: Sequence[Poin
 
     Two are the same where they have one name, or are rounded from tensors of one name, or activations alone stand
     between them and tensors of one name; or else where the same operator makes them of the same tensors. The operator
-    that gives them must be of one kind, and no size may differ.
+    that gives them must be of one kind, or pick values, and no size may differ.
     """
     partners = dict(_by_name(points_a, points_b))
     partners.update(_by_inputs(partners, points_a, before_a, points_b, before_b))
@@ -50,19 +53,19 @@ def match(points_a: Sequence[Point], before_a: Segments, points_b: Sequence[Poin
 
 
 def _by_name(points_a: Sequence[Point], points_b: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
-    aliases: dict[str, Point] = {}
+    aliases: dict[str, list[Point]] = {}
     for point in points_b:
-        for alias in point.aliases:
-            aliases.setdefault(alias, point)
-    aliases.update({point.name: point for point in points_b})
+        aliases.setdefault(point.name, []).append(point)
+    for point in points_b:
+        for alias in point.aliases - {point.name}:
+            aliases.setdefault(alias, []).append(point)
     free = set(points_b)
     for a in points_a:
-        for alias in (a.name, a.source, *sorted(a.aliases)):
-            b = aliases.get(alias)
-            if b is not None and b in free and _could_be(a, b):
-                free.discard(b)
-                yield a, b
-                break
+        known = (b for alias in (a.name, a.source, *sorted(a.aliases)) for b in aliases.get(alias, ()))
+        b = next((b for b in known if b in free and _could_be(a, b)), None)
+        if b is not None:
+            free.discard(b)
+            yield a, b
 
 
 def _by_inputs(
@@ -90,7 +93,7 @@ def _by_inputs(
 
 
 def _could_be(a: Point, b: Point) -> bool:
-    if a.kind != b.kind:
+    if a.kind != b.kind and not {a.kind, b.kind} <= PICKS:
         return False
     if a.sizes is None or b.sizes is None:
         return True

@@ -108,13 +108,13 @@ def _point(value: ir.Value, node: ir.Node) -> Point | None:
 def _quantized(value: ir.Value, quantizer: ir.Node) -> Point | None:
     grid, readers = grid_of(quantizer), dequantizers_of(quantizer)
     source = input_of(quantizer, 0)
-    moved = not readers and source.is_graph_input()
+    moved = not readers
     if moved:
         readers = dequantizers_behind(quantizer)
     if grid is None or not readers:
         return None
     point = _made(readers[0].outputs[0], source, grid, value.name)
-    return replace(point, moved=True) if moved else point
+    return replace(point, name=value.name or "", moved=True) if moved else point
 
 
 def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.graph.comparison.grid import Array
 from edgedet.graph.comparison.inputs import Inputs, inputs_for
 from edgedet.graph.comparison.matching import Pair, match
+from edgedet.graph.comparison.points import Point
 from edgedet.graph.comparison.result import Comparison, TensorDifference
 from edgedet.graph.comparison.side import Side, open_sides
 from edgedet.graph.comparison.tolerance import Distance, deviation, distance, quantile, unit_of
@@ -62,7 +63,6 @@ def compare_sides(a: Side, b: Side, inputs: Inputs, *, loosen: float = 1.0, trac
         if a.outputs is not None and b.outputs is not None:
             outputs.append((a.outputs(images), b.outputs(images)))
     tensors = tuple(_described(pair, *distances[pair]) for pair in pairs)
-    partners_a, partners_b = {pair.a for pair in pairs}, {pair.b for pair in pairs}
     return Comparison(
         a=str(a.path),
         b=str(b.path),
@@ -70,10 +70,16 @@ def compare_sides(a: Side, b: Side, inputs: Inputs, *, loosen: float = 1.0, trac
         source=inputs.images.source,
         images=len(inputs.images.images),
         tensors=tensors,
-        only_in_a=tuple(point.name for point in a.values.points if point not in partners_a),
-        only_in_b=tuple(point.name for point in b.values.points if point not in partners_b),
+        only_in_a=_left_over(a.values.points, {pair.a for pair in pairs}),
+        only_in_b=_left_over(b.values.points, {pair.b for pair in pairs}),
         agreement=_agreement(a, b, outputs, inputs),
     )
+
+
+def _left_over(points: Sequence[Point], partners: Collection[Point]) -> tuple[str, ...]:
+    """The tensors without a partner, but for those that are one which has in another order."""
+    sources = {point.source for point in partners}
+    return tuple(p.name for p in points if p not in partners and not (p.moved and p.source in sources))
 
 
 def _differences(

@@ -14,19 +14,19 @@ CHANNELS_AT_A_TIME = 8
 
 
 def float_convolutions(graph: QuantizedGraph, ran_in_integer: Collection[ir.Node]) -> Iterator[Finding]:
-    """Quantized convolutions that ONNX Runtime ran in float.
+    """Quantized convolutions and matrix products that ONNX Runtime ran in float.
 
     Args:
         graph: the graph.
-        ran_in_integer: the convolutions that did not.
+        ran_in_integer: those that did not.
     """
-    for conv in graph.quantized_convolutions():
+    for conv in graph.quantized_products():
         if conv not in ran_in_integer:
             yield Finding(FLOAT_CONVOLUTION, (label(conv),), f"ran in float: {_reason(conv)}")
 
 
 def _reason(conv: ir.Node) -> str:
-    if not is_rounded(conv.outputs[0]):
+    if conv.op_type == "Conv" and not is_rounded(conv.outputs[0]):
         return "no quantizer takes its result"
     if (activation := activation_of(conv.outputs[0])) is not None:
         return f"{activation.op_type} stands between it and a quantizer whose grid ends elsewhere"
@@ -37,7 +37,7 @@ def _reason(conv: ir.Node) -> str:
 
 def depthwise_widths(graph: QuantizedGraph) -> Iterator[Finding]:
     """Quantized depthwise convolutions of a width that 8 does not divide."""
-    for conv in graph.quantized_convolutions():
+    for conv in graph.quantized_products():
         groups, weight = conv.attributes.get_int("group", 1), input_of(conv, 1).shape
         if groups > 1 and groups % CHANNELS_AT_A_TIME and weight is not None and weight[1] == 1:
             yield Finding(DEPTHWISE_WIDTH, (label(conv),), f"{groups} channels")

@@ -12,14 +12,14 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from edgedet.graph.integer_kernels import INTEGER_CONVOLUTIONS
+from edgedet.graph.integer_kernels import INTEGER_KERNELS
 from edgedet.runtime.backends.onnxruntime import DTYPES, cannot_run
 
 MARK = "edgedet-node-"
 
 
-def integer_convolutions(model: ModelProto) -> set[int]:
-    """The places of the nodes that ran as integer convolutions, by ONNX Runtime's profile of one run on zeros.
+def ran_in_integer(model: ModelProto) -> set[int]:
+    """The places of the nodes that ran as integer kernels, by ONNX Runtime's profile of one run on zeros.
 
     ONNX Runtime lengthens the names of what it fuses, so each node is given a name that can be found in them.
 
@@ -35,7 +35,7 @@ def integer_convolutions(model: ModelProto) -> set[int]:
             events = json.loads(_profile(marked, folder).read_text())
         except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
             raise cannot_run(error) from error
-    names = [event["name"] for event in events if event.get("args", {}).get("op_name") in INTEGER_CONVOLUTIONS]
+    names = [event["name"] for event in events if event.get("args", {}).get("op_name") in INTEGER_KERNELS]
     return {int(found[1]) for name in names if (found := re.match(rf"{MARK}(\d+)-", name))}
 
 

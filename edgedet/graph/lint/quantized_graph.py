@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgedet.graph.comparison.points import constants_of
+from edgedet.graph.integer_kernels import PRODUCTS
 from edgedet.graph.lowerings.editing import Array, input_of
 
 ACTIVATIONS = frozenset({"Relu", "Clip"})
@@ -34,9 +35,9 @@ class QuantizedGraph:
         """Whether a node computes of the network's input, in float."""
         return node.op_type not in ("QuantizeLinear", "DequantizeLinear") and bool(self.data(node))
 
-    def quantized_convolutions(self) -> list[ir.Node]:
-        """The convolutions that read integers, picked ones too, and have integer weights."""
-        return [node for node in self.nodes if node.op_type == "Conv" and all(map(holds_integers, node.inputs[:2]))]
+    def quantized_products(self) -> list[ir.Node]:
+        """The convolutions and matrix products that read integers, picked ones too, and have integer weights."""
+        return [node for node in self.nodes if node.op_type in PRODUCTS and all(map(holds_integers, node.inputs[:2]))]
 
 
 def is_dequantized(value: ir.Value | None) -> bool:

@@ -12,7 +12,7 @@ from edgedet.graph.lint.convolutions import depthwise_widths, float_convolutions
 from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.grids import concat_scales, two_quantizers
 from edgedet.graph.lint.islands import float_islands
-from edgedet.graph.lint.profile import integer_convolutions
+from edgedet.graph.lint.profile import ran_in_integer
 from edgedet.graph.lint.quantized_graph import QuantizedGraph
 from edgedet.graph.reading import read_onnx
 
@@ -40,8 +40,8 @@ def lint_graph(model: ModelProto, *, runtime: str = ONNX_RUNTIME) -> list[Findin
         raise unknown_value("runtime", runtime, RUNTIMES, where="--runtime")
     graph = QuantizedGraph(ir.from_proto(model).graph)
     found = list[Finding]()
-    if runtime == ONNX_RUNTIME and graph.quantized_convolutions():
-        found += float_convolutions(graph, {graph.nodes[place] for place in integer_convolutions(model)})
+    if runtime == ONNX_RUNTIME and graph.quantized_products():
+        found += float_convolutions(graph, {graph.nodes[place] for place in ran_in_integer(model)})
     found += float_islands(graph, sums_fuse=runtime == TENSORRT)
     found += two_quantizers(graph)
     found += concat_scales(graph)

@@ -30,6 +30,14 @@ def producer_of(value: ir.Value) -> ir.Node:
     return node
 
 
+def sizes_of(value: ir.Value) -> tuple[int, ...]:
+    """All sizes but that of the batch, which may be free."""
+    assert value.shape is not None
+    sizes = value.shape[1:]
+    assert all(isinstance(size, int) for size in sizes), value.name
+    return tuple(size for size in sizes if isinstance(size, int))
+
+
 def quantizers(graph: ir.Graph) -> list[ir.Node]:
     """The QuantizeLinear nodes of activations and weights."""
     return [node for node in graph if node.op_type == "QuantizeLinear"]
@@ -70,3 +78,15 @@ def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     )
     graph.register_initializer(value)
     return value
+
+
+def insert(graph: ir.Graph, before: ir.Node, node: ir.Node, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
+    """Puts a new node of one output before another one.
+
+    Returns:
+        its output, named by the node.
+    """
+    output = node.outputs[0]
+    output.name, output.type = f"{node.name}_output", ir.TensorType(dtype)
+    graph.insert_before(before, node)
+    return output

@@ -24,7 +24,8 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
-from edgedet.graph.lowerings.rearranging import pack_first_convolution, tile_upsampled_maps
+from edgedet.graph.lowerings.rearranging import pack_first_convolution, pack_narrow_convolutions, tile_upsampled_maps
+from edgedet.graph.lowerings.row_products import find_rows, multiply_rows
 from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
 SIGNED_ZERO_POINT = -LOWEST
@@ -40,7 +41,9 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     """
     model = ir.from_proto(master)
     graph = model.graph
-    for conv in [node for node in graph if node.op_type == "Conv"]:
+    logits = find_rows(graph)
+    products = {conv for rows in logits for conv in rows.convs}
+    for conv in [node for node in graph if node.op_type == "Conv" and node not in products]:
         weight = input_of(conv, 1).producer()
         if weight is not None and not _is_rounded(conv.outputs[0]):
             drop(graph, producer_of(input_of(weight, 0)))
@@ -55,7 +58,10 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
         _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
     for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
         _quantize_bias(graph, node)
+    for rows in logits:
+        multiply_rows(graph, rows)
     pack_first_convolution(graph)
+    pack_narrow_convolutions(graph)
     tile_upsampled_maps(graph)
     drop_unused_initializers(graph)
     return ir.to_proto(model)

@@ -7,15 +7,29 @@ which the graph needs to say so, cancel with the runtime's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgedet.graph.lowerings.editing import Array, array_of, dequantizer_of, initializer, input_of, producer_of
+from edgedet.graph.lowerings.editing import (
+    Array,
+    array_of,
+    dequantizer_of,
+    initializer,
+    input_of,
+    insert,
+    producer_of,
+    sizes_of,
+)
 
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 SAME = 0
 """In a reshape: the size that the tensor has there, whatever the batch is."""
+
+POINTWISE = {"kernel_shape": {1}, "strides": {1}, "pads": {0}}
+LANES = 16
+"""Channels that an integer kernel gives at once."""
 
 STEM = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
 MOST_IMAGE_CHANNELS = 4
@@ -34,7 +48,23 @@ def pack_first_convolution(graph: ir.Graph) -> None:
     for conv in [node for node in graph if node.op_type == "Conv"]:
         quantizer = _only_reader(conv.outputs[0], "QuantizeLinear")
         if quantizer is not None and _is_stem(conv):
-            _pack(graph, conv, quantizer)
+            for name, numbers in (("kernel_shape", [3, 2]), ("strides", [2, 1]), ("pads", [1, 1, 1, 0])):
+                conv.attributes[name] = ir.AttrInt64s(name, numbers)
+            _pack(graph, conv, quantizer, packed_weights(array_of(_codes(conv, 1))), 4, 2)
+
+
+def pack_narrow_convolutions(graph: ir.Graph) -> None:
+    """Lets 1x1 convolutions of few output channels give those of neighbouring pixels at once.
+
+    Fewer than 16 numbers of a pixel take an integer kernel as long as 16. Between different pixels the weights are
+    zero.
+    """
+    for conv in [node for node in graph if node.op_type == "Conv"]:
+        quantizer = _only_reader(conv.outputs[0], "QuantizeLinear")
+        if quantizer is not None and (pixels := _pixels_at_once(conv)) > 1:
+            weights = array_of(_codes(conv, 1))
+            same_pixel = np.eye(pixels, dtype=weights.dtype)[:, :, None, None]
+            _pack(graph, conv, quantizer, np.kron(same_pixel, weights), pixels, pixels)
 
 
 def tile_upsampled_maps(graph: ir.Graph) -> None:
@@ -49,9 +79,9 @@ def tile_upsampled_maps(graph: ir.Graph) -> None:
 
 
 def _tile(graph: ir.Graph, resize: ir.Node, quantizer: ir.Node, codes: ir.Value) -> None:
-    channels, height, width = _sizes(input_of(resize, 0))
+    channels, height, width = sizes_of(input_of(resize, 0))
     dequantizer = producer_of(input_of(resize, 0))
-    _, new_height, new_width = _sizes(resize.outputs[0])
+    _, new_height, new_width = sizes_of(resize.outputs[0])
     down, right = new_height // height, new_width // width
     steps: list[Step] = [
         ("Transpose", CHANNELS_LAST),
@@ -67,37 +97,60 @@ def _tile(graph: ir.Graph, resize: ir.Node, quantizer: ir.Node, codes: ir.Value)
 
 
 def _is_stem(conv: ir.Node) -> bool:
-    """Whether it is the convolution that can be packed, of integers with integer weights and none or integer biases."""
-    sources = [None if value is None else value.producer() for value in conv.inputs]
-    if any(source is None or source.op_type != "DequantizeLinear" for source in sources):
-        return False
+    """Whether it is a convolution that `packed_weights` can be of."""
     given = {name: list(conv.attributes.get_ints(name, ())) for name in STEM}
-    plain = conv.attributes.get_int("group", 1) == 1 and set(conv.attributes.get_ints("dilations", ())) <= {1}
-    channels, height, width = _sizes(input_of(conv, 0))
+    channels, height, width = sizes_of(input_of(conv, 0))
     fits = channels <= MOST_IMAGE_CHANNELS and height % 2 == 0 and width % 4 == 0
-    return given == STEM and plain and fits
+    return given == STEM and fits and _is_plain(conv)
 
 
-def _pack(graph: ir.Graph, conv: ir.Node, quantizer: ir.Node) -> None:
-    channels, height, width = _sizes(input_of(conv, 0))
-    out_channels, *_ = _sizes(conv.outputs[0])
+def _is_plain(conv: ir.Node) -> bool:
+    """Whether it is of integers, with integer weights and none or integer biases, and no groups or holes."""
+    sources = [None if value is None else value.producer() for value in conv.inputs]
+    integers = all(source is not None and source.op_type == "DequantizeLinear" for source in sources)
+    dilations = set(conv.attributes.get_ints("dilations", ()))
+    return integers and conv.attributes.get_int("group", 1) == 1 and dilations <= {1}
+
+
+def _pixels_at_once(conv: ir.Node) -> int:
+    """How many a 1x1 convolution should take as one; 1 where that gains nothing."""
+    (channels, _, width), (out_channels, *_) = sizes_of(input_of(conv, 0)), sizes_of(conv.outputs[0])
+    given = {name: set(conv.attributes.get_ints(name, ())) for name in POINTWISE}
+    pointwise = all(found <= POINTWISE[name] for name, found in given.items())
+    if not pointwise or not _is_plain(conv) or out_channels >= LANES:
+        return 1
+    pixels = 4 if channels <= LANES else 2
+    return pixels if width % pixels == 0 else 1
+
+
+def _pack(graph: ir.Graph, conv: ir.Node, quantizer: ir.Node, weights: Array, pixels: int, out_pixels: int) -> None:
+    """Lets a convolution take neighbouring pixels of a row as one; its sizes and strides are those of such pixels.
+
+    Args:
+        graph: the graph.
+        conv: reads integers.
+        quantizer: alone reads what it gives.
+        weights: integers for pixels side by side.
+        pixels: so many are one of the input.
+        out_pixels: and of the result.
+    """
+    channels, height, width = sizes_of(input_of(conv, 0))
+    out_channels, out_height, out_width = sizes_of(conv.outputs[0])
     steps: list[Step] = [
         ("Transpose", CHANNELS_LAST),
-        ("Reshape", [SAME, height, width // 4, 4 * channels]),
+        ("Reshape", [SAME, height, width // pixels, pixels * channels]),
         ("Transpose", CHANNELS_FIRST),
     ]
     _dequantize(graph, conv, 0, _through(graph, conv, f"{conv.name}/packed", _codes(conv, 0), steps))
-    _dequantize_twice(graph, conv, 1, packed_weights(array_of(_codes(conv, 1))))
+    _dequantize_repeated(graph, conv, 1, weights, out_pixels)
     if len(conv.inputs) == 3:
-        _dequantize_twice(graph, conv, 2, np.tile(array_of(_codes(conv, 2)), 2))
-    for name, numbers in (("kernel_shape", [3, 2]), ("strides", [2, 1]), ("pads", [1, 1, 1, 0])):
-        conv.attributes[name] = ir.AttrInt64s(name, numbers)
+        _dequantize_repeated(graph, conv, 2, np.tile(array_of(_codes(conv, 2)), out_pixels), out_pixels)
     for value in (conv.outputs[0], quantizer.outputs[0]):
         assert value.shape is not None
-        value.shape = ir.Shape([value.shape[0], 2 * out_channels, height // 2, width // 4])
+        value.shape = ir.Shape([value.shape[0], out_pixels * out_channels, out_height, out_width // out_pixels])
     steps = [
         ("Transpose", CHANNELS_LAST),
-        ("Reshape", [SAME, height // 2, width // 2, out_channels]),
+        ("Reshape", [SAME, out_height, out_width, out_channels]),
         ("Transpose", CHANNELS_FIRST),
     ]
     reader = dequantizer_of(quantizer)
@@ -127,14 +180,16 @@ def _dequantize(graph: ir.Graph, conv: ir.Node, position: int, codes: ir.Value, 
     old = producer_of(input_of(conv, position))
     inputs = [codes, *(grid or old.inputs[1:])]
     new = ir.Node("", old.op_type, inputs, old.attributes.values(), name=f"{old.name}/packed")
-    conv.replace_input_with(position, _placed(graph, new, conv, ir.DataType.FLOAT))
+    dequantized = insert(graph, conv, new)
+    dequantized.shape = codes.shape
+    conv.replace_input_with(position, dequantized)
     _remove_if_unread(graph, old)
 
 
-def _dequantize_twice(graph: ir.Graph, conv: ir.Node, position: int, codes: Array) -> None:
-    """The same for constant integers of twice the channels, each with the grid of the channel that it is of."""
+def _dequantize_repeated(graph: ir.Graph, conv: ir.Node, position: int, codes: Array, times: int) -> None:
+    """The same for constant integers of several times the channels, each with the grid of the channel it is of."""
     old = producer_of(input_of(conv, position))
-    arrays = (codes, *(np.tile(array_of(input_of(old, place)), 2) for place in (1, 2)))
+    arrays = (codes, *(np.tile(array_of(input_of(old, place)), times) for place in (1, 2)))
     names = (f"{old.name}/packed/{name}" for name in ("integers", "scale", "zero_point"))
     constants = [initializer(graph, name, array) for name, array in zip(names, arrays, strict=True)]
     _dequantize(graph, conv, position, constants[0], constants[1:])
@@ -149,15 +204,18 @@ def _through(graph: ir.Graph, before: ir.Node, name: str, value: ir.Value, steps
         else:
             node = ir.node(op_type, [value, initializer(graph, f"{path}/numbers", np.array(numbers))], name=path)
         assert value.dtype is not None
-        value = _placed(graph, node, before, value.dtype)
+        shape = value.shape
+        value = insert(graph, before, node, value.dtype)
+        value.shape = None if shape is None else ir.Shape(_shape_after(op_type, numbers, list(shape)))
     return value
 
 
-def _placed(graph: ir.Graph, node: ir.Node, before: ir.Node, dtype: ir.DataType) -> ir.Value:
-    output = node.outputs[0]
-    output.name, output.type = f"{node.name}_output", ir.TensorType(dtype)
-    graph.insert_before(before, node)
-    return output
+def _shape_after(op_type: str, numbers: Sequence[int], shape: Sequence[Any]) -> list[Any]:
+    if op_type == "Transpose":
+        return [shape[number] for number in numbers]
+    if op_type == "Reshape":
+        return [shape[place] if number == SAME else number for place, number in enumerate(numbers)]
+    return [size if number == 1 else size * number for size, number in zip(shape, numbers, strict=True)]
 
 
 def _remove_if_unread(graph: ir.Graph, node: ir.Node) -> None:
@@ -173,7 +231,7 @@ def _only_reader(value: ir.Value, op_type: str) -> ir.Node | None:
 def _repeats(resize: ir.Node) -> bool:
     """Whether every number of the input is given the same whole number of times in both directions."""
     given = {name: resize.attributes.get_string(name) for name in NEAREST}
-    (channels, *sizes), (new_channels, *new_sizes) = _sizes(input_of(resize, 0)), _sizes(resize.outputs[0])
+    (channels, *sizes), (new_channels, *new_sizes) = sizes_of(input_of(resize, 0)), sizes_of(resize.outputs[0])
     whole = all(new % old == 0 for old, new in zip(sizes, new_sizes, strict=True))
     return given == NEAREST and whole and channels == new_channels
 
@@ -181,11 +239,3 @@ def _repeats(resize: ir.Node) -> bool:
 def _same_grid(dequantizer: ir.Node, quantizer: ir.Node) -> bool:
     grids = [[array_of(input_of(node, position)) for position in (1, 2)] for node in (dequantizer, quantizer)]
     return all(np.array_equal(first, second) for first, second in zip(*grids, strict=True))
-
-
-def _sizes(value: ir.Value) -> tuple[int, int, int]:
-    """Channels, height and width of a map; the batch may be free."""
-    assert value.shape is not None
-    _, channels, height, width = value.shape
-    assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
-    return channels, height, width

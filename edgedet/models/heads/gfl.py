@@ -96,8 +96,10 @@ def decode(logits: Tensor, points: Tensor, strides: Tensor, num_classes: int) ->
     left out by a runtime.
     """
     class_logits, box_logits = logits[..., :num_classes], logits[..., num_classes:]
-    planes = box_logits.transpose(1, 2).reshape(-1, 4, BINS, points.shape[0])
-    weights = (planes - planes.amax(dim=2, keepdim=True)).exp()
+    cells = points.shape[0]
+    # Images and sides are one dimension: a runtime cannot put off this transpose until behind a sum, where it is slow.
+    planes = box_logits.transpose(1, 2).reshape(-1, BINS, cells)
+    weights = (planes - planes.amax(dim=1, keepdim=True)).exp()
     bins = torch.arange(BINS, dtype=weights.dtype, device=weights.device)[:, None]
-    distances = (weights * bins).sum(dim=2) / weights.sum(dim=2) * strides
+    distances = ((weights * bins).sum(dim=1) / weights.sum(dim=1)).reshape(-1, 4, cells) * strides
     return boxes_from_distances(points.T, distances, dim=1).transpose(1, 2), class_logits.sigmoid()

@@ -21,7 +21,8 @@ FLOAT_ACTIVATIONS = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.Mish)
 convolution before one of them can then be an integer kernel."""
 
 FLOAT_FROM = "head.outputs"
-"""What these convolutions give, and all that follows, stays float: logits, box distributions, decoding."""
+"""What these convolutions give of rounded maps and weights, and all that follows, stays float: logits, box
+distributions, decoding."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def find_edges(network: fx.GraphModule) -> tuple[Edge, ...]:
 
 
 def readers_of(network: fx.GraphModule, tensors: Collection[str]) -> Iterator[tuple[fx.Node, nn.Conv2d]]:
-    """The convolutions that read one of the tensors (names of nodes), but for those that give the logits."""
+    """The convolutions that read one of the tensors (names of nodes)."""
     for node in network.graph.nodes:
         module = module_of(node, network)
         reads = any(source.name in tensors for source in node.all_input_nodes)
-        if isinstance(module, nn.Conv2d) and reads and not _gives_logits(node):
+        if isinstance(module, nn.Conv2d) and reads:
             yield node, module
 
 
