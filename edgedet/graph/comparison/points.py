@@ -27,7 +27,8 @@ class Point:
     """A tensor that can be looked at.
 
     Attributes:
-        name: of the values that its readers see; where it is quantized, of the dequantized ones.
+        name: of the values that its readers see; where it is quantized, of the dequantized ones, or where those are in
+            another order, of the integers.
         source: of the values before they are rounded; `name` where they are not.
         aliases: `name`, `source`, and what activations and casts alone stand between.
         kind: the operator that gives it, before any activation or cast.

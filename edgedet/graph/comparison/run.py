@@ -77,7 +77,7 @@ def compare_sides(a: Side, b: Side, inputs: Inputs, *, loosen: float = 1.0, trac
 
 
 def _left_over(points: Sequence[Point], partners: Collection[Point]) -> tuple[str, ...]:
-    """The tensors without a partner, but for those that are one which has in another order."""
+    """The tensors without a partner, but for other orders of one that has."""
     sources = {point.source for point in partners}
     return tuple(p.name for p in points if p not in partners and not (p.moved and p.source in sources))
 
