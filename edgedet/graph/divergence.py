@@ -13,11 +13,16 @@ from edgedet.graph.comparison.inputs import inputs_for
 from edgedet.graph.comparison.result import finding
 from edgedet.graph.comparison.run import compare_sides
 from edgedet.graph.comparison.side import onnx_side, torch_side
-from edgedet.graph.verify import Images
+from edgedet.graph.verify import GENERATED, Images
 from edgedet.models.detector import DetectionNetwork
 from edgedet.spec import Spec
 
 FIX = "nothing was written; report it with the versions of torch, onnx and onnxruntime"
+FIX_GENERATED = (
+    "nothing was written; compare on images that the detector was made for (--data DATASET): of others it is unsure, "
+    "and rounding moves what it is unsure of"
+)
+NONE = "no tensor diverges by itself: rounding adds up to this, or folding made something else of the network"
 
 
 def located(
@@ -33,18 +38,18 @@ def located(
         images: what they are compared on.
     """
     try:
-        return CheckFailedError(
-            f"{error.what}; {_first(detector, spec, graphs, images)}", where=error.where, fix=error.fix or FIX
-        )
+        first = _first(detector, spec, graphs, images)
     except EdgedetError:
         return error  # what keeps two graphs from being compared is no better news
+    fix = FIX_GENERATED if first is None and images.source == GENERATED else FIX
+    return CheckFailedError(f"{error.what}; {first or NONE}", where=error.where, fix=error.fix or fix)
 
 
-def _first(detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images) -> str:
+def _first(detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images) -> str | None:
     sides = [onnx_side(graph, Path(name)) for name, graph in zip(("the master", "the lowering"), graphs, strict=False)]
     checkpoint = torch_side(detector, spec, Path("the checkpoint"), batch=sides[0].sizes[0] or 1)
     for a, b in pairwise([checkpoint, *sides]):
         comparison = compare_sides(a, b, inputs_for(a, b, images=images))
         if comparison.first is not None:
             return f"between {a.path} and {b.path}, {finding(comparison)}"
-    return "no tensor diverges by itself: rounding adds up to this, or folding made something else of the network"
+    return None

@@ -51,6 +51,7 @@ FREE_BATCHES = (1, 3)
 """Batch sizes that a file with a free batch is run at."""
 
 IMAGE_COUNT = 8
+GENERATED = "generated images"
 GENERATED_SIZE = 480
 GENERATED_CLASSES = 3
 
@@ -112,7 +113,7 @@ def verification_images(data: Path | None) -> Images:
     """
     if data is None:
         scenes = [render_scene(np.random.default_rng(seed), GENERATED_SIZE, GENERATED_CLASSES) for seed in range(8)]
-        return Images("generated images", tuple(_varied(scene.image, seed) for seed, scene in enumerate(scenes)))
+        return Images(GENERATED, tuple(_varied(scene.image, seed) for seed, scene in enumerate(scenes)))
     if data.suffix.lower() in SUFFIXES:
         return Images(data.name, (read_image(data),))
     splits = read_dataset(data).splits
@@ -182,7 +183,6 @@ def require_agreement(agreement: Agreement, *, where: object = None) -> None:
             f"({agreement.source}): boxes differ by up to {agreement.box_error:.3g} px (tolerance {tolerance.box:g}), "
             f"scores by up to {agreement.score_error:.3g} (tolerance {tolerance.score:g})",
             where=where,
-            fix="nothing was written; report it with the versions of torch, onnx and onnxruntime",
         )
 
 

@@ -19,6 +19,7 @@ from edgedet.graph import export as export_module
 from edgedet.graph.export import Export, export_model, export_onnx
 from edgedet.graph.metadata import read_metadata
 from edgedet.graph.source import find_model
+from edgedet.graph.verify import Images, Tolerance, verification_images
 from edgedet.models.detector import DecodedDetector
 from edgedet.models.zoo import list_models
 from edgedet.runtime.load import load_detector
@@ -174,6 +175,20 @@ class TestFailure:
         with pytest.raises(CheckFailedError, match="does not agree with the checkpoint") as caught:
             export_onnx(TinyDetector().eval(), tiny_spec(), path, target="fp32")
         assert "between the master and the lowering, down.2/Clip_output diverges first" in str(caught.value)
+        self.assert_untouched(path)
+
+    @pytest.mark.parametrize(("data", "advice"), [(None, "(--data DATASET)"), ("real", "report it with the versions")])
+    def test_rounding_that_adds_up(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, data: str | None, advice: str
+    ) -> None:
+        """No tensor is wrong; of generated images a detector may only be unsure."""
+        monkeypatch.setattr(export_module, "_tolerance", lambda *_: Tolerance(box=-1.0, score=1.0))
+        images = verification_images(None)
+        with pytest.raises(CheckFailedError, match="no tensor diverges by itself") as caught:
+            export_onnx(
+                TinyDetector().eval(), tiny_spec(), path, images=Images(data, images.images) if data else images
+            )
+        assert advice in str(caught.value)
         self.assert_untouched(path)
 
     def test_a_graph_that_is_not_sound(self, path: Path, graph: onnx.ModelProto) -> None:
