@@ -43,9 +43,11 @@ FLOAT16_TOLERANCE = Tolerance(box=2.0, score=0.01)
 """Some four times what three trained detectors differ by on real and on generated images: 0.5 pixels, 0.003. Those are
 the boxes where the detector is unsure; an infinity, or coordinates in float16, move the sure ones further."""
 
-INT8_TOLERANCE = Tolerance(box=8.0, score=0.1, quantile=0.999, best_share=0.1)
+INT8_TOLERANCE = Tolerance(box=6.0, score=0.04, quantile=0.9, best_share=0.1)
 """Where a value lies next to the middle between two steps, the last bit decides which it becomes, and each such flip
-moves what follows: even in float64 a quantized detector's boxes differ by pixels where it is unsure."""
+moves what follows: even in float64 a quantized detector's boxes differ by pixels where it is unsure, and a lowering
+may round to a finer grid. Four trained detectors: 2.3 pixels and .013 in nine of ten cases, at worst 31 pixels and .3.
+Each tensor by itself is held much closer, see `edgedet.graph.comparison`."""
 
 FREE_BATCHES = (1, 3)
 """Batch sizes that a file with a free batch is run at."""

@@ -133,6 +133,8 @@ def moving(quantized: nn.Module, *, hold: bool) -> Iterator[None]:
     for module in quantized.modules():
         if isinstance(module, FollowingRange):
             module.settle()
+        if isinstance(module, FakeQuantize):
+            module.keep_within_bound()
 
 
 def squared_clipping_ends(quantized: nn.Module) -> Tensor:
@@ -148,6 +150,7 @@ def _activation_quantizers(quantized: QuantizedDetector) -> list[tuple[str, Fake
 
 
 def _like(source: FakeQuantize, made: FakeQuantize) -> FakeQuantize:
+    made.bound = source.bound
     made.to(source.scale)
     made.load_state_dict(source.state_dict())
     return made

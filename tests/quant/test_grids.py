@@ -9,6 +9,8 @@ import torch
 from small_float import float_detector
 from torch import nn
 
+from edgedet.graph.source import find_model
+from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
 from edgedet.models.quantized.recipe import Recipe
@@ -101,6 +103,25 @@ def test_a_step_of_the_optimizer_is_one_of_the_scales_logarithm() -> None:
     for (name, values), sign in zip(scales.items(), (-1, 1, -1), strict=True):
         expected = [value * math.exp(sign * LR) for value in values]
         assert network[name].scale.flatten().tolist() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_grid_ends_beyond_what_its_activation_gives(method: str) -> None:
+    """Behind ReLU6 the activation could not vanish into a quantizer that ends beyond 6."""
+    detector, spec = find_model("mobilenetv2_0.35", classes=3, size=(64, 64))
+    assert isinstance(detector, Detector)
+    quantized = fit_to_noise(detector, spec.preprocess)
+    make_grids_move(quantized, method)
+    quantizers = quantized.train().quantizers()
+    bounded = [name for name, quantizer in quantizers.items() if quantizer.bound < math.inf]
+    assert {quantizers[name].bound for name in bounded} == {6.0}
+    # All but the image, the linear bottlenecks and the sums.
+    assert 0 < len(quantizers) - len(bounded) < len(bounded)
+    with moving(quantized, hold=False), torch.no_grad():
+        for quantizer in quantizers.values():
+            quantizer.scale += 10.0
+    for name, quantizer in quantizers.items():
+        assert (float(quantizer.scale.detach()) * 127 <= 6.00001) == (name in bounded), name
 
 
 def test_clipping_is_learned_from_what_lies_beyond_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 
 import torch
@@ -189,8 +190,9 @@ def _path(index: int) -> str:
 
 def _insert(network: fx.GraphModule, edge: Edge, index: int) -> None:
     """Rounds what the edge's sources give, for all of their readers."""
-    network.add_submodule(_path(index), FakeQuantize())
     nodes = {node.name: node for node in network.graph.nodes}
+    bounded = all(isinstance(module_of(nodes[source], network), nn.ReLU6) for source in edge.sources)
+    network.add_submodule(_path(index), FakeQuantize(bound=6.0 if bounded else math.inf))
     for source in edge.sources:
         _round(network, nodes[source], index)
 

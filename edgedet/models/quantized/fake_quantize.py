@@ -86,10 +86,13 @@ class FakeQuantize(nn.Module):
 
     Args:
         channels: number of scales along axis 0 (weights), or None for a single one (activations).
+        bound: no value is beyond it, as behind ReLU6. A grid that ended beyond would waste steps, and the activation
+            could not vanish into it.
     """
 
-    def __init__(self, channels: int | None = None) -> None:
+    def __init__(self, channels: int | None = None, bound: float = math.inf) -> None:
         super().__init__()
+        self.bound = bound
         self.axis = PER_TENSOR if channels is None else 0
         self.scale = nn.Parameter(torch.ones([] if channels is None else channels), requires_grad=False)
 
@@ -101,6 +104,12 @@ class FakeQuantize(nn.Module):
     def set_range(self, largest: Tensor) -> None:
         """Sets the scales so that `largest` (of the scales' shape, 0 or more) is the end of the grid."""
         self.scale.copy_((largest / HIGHEST).clamp(min=SMALLEST_SCALE))
+        self.keep_within_bound()
+
+    @torch.no_grad()
+    def keep_within_bound(self) -> None:
+        """Lets the grid end at the bound where it ends beyond."""
+        self.scale.clamp_(max=self.bound / HIGHEST)
 
 
 class QuantizedConv2d(nn.Conv2d):
