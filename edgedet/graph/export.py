@@ -18,6 +18,7 @@ from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.master import decoded, master_graph
+from edgedet.graph.metadata import with_target
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import FOR_ORT_CPU, MASTER, TARGETS, lower, place, require_target
@@ -185,7 +186,7 @@ def export_onnx(
         placed = place(master, target)
         ranges = largest_values(placed, spec, images)
         kept_float32 = names_of_unsafe(placed, ranges)
-    model = lower(master, target, ranges)
+    model = with_target(lower(master, target, ranges), target)
     onnx.checker.check_model(model, full_check=True)
     kernels = integer_kernels(model) if target in FOR_ORT_CPU else None
     if kernels is not None:
