@@ -33,7 +33,7 @@ def latency(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for name in arguments.models:
-            for precision, target in (("float", "master"), ("INT8", arguments.target)):
+            for precision, target in (("float", "master"), ("INT8", "ort-cpu")):
                 path = Path(folder) / f"{name}.{target}.onnx"
                 export_model(name, path, target=target, classes=arguments.classes, size=(320, 320))
                 files[name, precision] = path
@@ -102,7 +102,6 @@ def main() -> None:
     timed.add_argument("--rounds", type=int, default=15)
     timed.add_argument("--iterations", type=int, default=20)
     timed.add_argument("--classes", type=int, default=80)
-    timed.add_argument("--target", default="ort-cpu", help="of the INT8 files")
     timed.set_defaults(work=latency)
     judged = kinds.add_parser("accuracy")
     judged.add_argument("data", type=Path)

@@ -24,10 +24,7 @@ def command(
         ),
     ] = None,
     target: Annotated[
-        str,
-        typer.Option(
-            help="master, fp16 or fp32; of a quantized checkpoint also ort-cpu, ort-cpu-avx2, trt8, trt10 or trt11."
-        ),
+        str, typer.Option(help="master, fp16 or fp32; of a quantized checkpoint also ort-cpu, trt8, trt10 or trt11.")
     ] = "master",
     imgsz: Annotated[
         str | None,

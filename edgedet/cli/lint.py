@@ -1,4 +1,4 @@
-"""`edgedet lint`: what keeps a quantized ONNX file from being fast."""
+"""`edgedet lint`: what keeps a quantized ONNX file from being fast, or right on every CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command(
     limit: Annotated[int, typer.Option(min=1, help="Lines shown for each rule.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with every finding.")] = False,
 ) -> None:
-    """List quantizers that cost more than they gain; exit 1 if a convolution would be faster without."""
+    """List quantizers that cost more than they gain or harm; exit 1 if a convolution would be faster without."""
     from edgedet.graph.lint.finding import ERROR
     from edgedet.graph.lint.run import lint_file
 

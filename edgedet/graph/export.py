@@ -18,10 +18,9 @@ from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.master import decoded, master_graph
-from edgedet.graph.metadata import with_target
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
-from edgedet.graph.targets import FOR_ORT_CPU, MASTER, TARGETS, lower, place, require_target
+from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, place, require_target
 from edgedet.graph.verify import (
     FLOAT16_TOLERANCE,
     FLOAT_TOLERANCE,
@@ -186,9 +185,9 @@ def export_onnx(
         placed = place(master, target)
         ranges = largest_values(placed, spec, images)
         kept_float32 = names_of_unsafe(placed, ranges)
-    model = with_target(lower(master, target, ranges), target)
+    model = lower(master, target, ranges)
     onnx.checker.check_model(model, full_check=True)
-    kernels = integer_kernels(model) if target in FOR_ORT_CPU else None
+    kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
         require_integer_kernels(kernels, where=path)
     graphs = {MASTER: master, target: model}
@@ -215,7 +214,7 @@ def export_onnx(
         agreement=agreements[-1],
         master_agreement=agreements[0],
         kernels=kernels,
-        findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target in FOR_ORT_CPU else TENSORRT)),
+        findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target == ORT_CPU else TENSORRT)),
         kept_float32=kept_float32,
     )
 

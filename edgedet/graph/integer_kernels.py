@@ -20,9 +20,6 @@ PRODUCTS = frozenset({"Conv", "Gemm"})
 """The operators that they stand for."""
 
 
-WEIGHTS = (TensorProto.INT8, TensorProto.UINT8)
-
-
 @dataclass(frozen=True)
 class IntegerKernels:
     """What became of a graph's quantized convolutions and matrix products.
@@ -70,7 +67,7 @@ def require_integer_kernels(found: IntegerKernels, *, where: object = None) -> N
 
 
 def _quantized(model: ModelProto) -> int:
-    integers = {tensor.name for tensor in model.graph.initializer if tensor.data_type in WEIGHTS}
+    integers = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT8}
     made_by = {name: node for node in model.graph.node for name in node.output}
 
     def dequantizer(name: str) -> NodeProto | None:

@@ -12,7 +12,6 @@ from edgedet.errors import EdgedetError
 from edgedet.spec import Spec, spec_from_json
 
 SPEC_KEY = "edgedet"
-TARGET_KEY = "target"
 RANDOM_WEIGHTS = "random weights, for latency only"
 
 
@@ -23,14 +22,6 @@ def with_metadata(model: ModelProto, spec: Spec, *, batch: int) -> ModelProto:
     result.producer_name, result.producer_version = "edgedet", __version__
     result.graph.name = spec.model
     helper.set_model_props(result, metadata(spec, batch=batch))
-    return result
-
-
-def with_target(model: ModelProto, target: str) -> ModelProto:
-    """A copy that says what it is made for, under `target`."""
-    result = ModelProto()
-    result.CopyFrom(model)
-    helper.set_model_props(result, {**read_metadata(model), TARGET_KEY: target})
     return result
 
 

@@ -13,10 +13,8 @@ from edgedet.graph.lowerings.float32_nodes import Ranges
 from edgedet.graph.lowerings.fp32 import lower_to_fp32
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
 from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
-from edgedet.graph.lowerings.unsigned_weights import lower_for_avx2
 
-MASTER, ORT_CPU, ORT_CPU_AVX2 = "master", "ort-cpu", "ort-cpu-avx2"
-FOR_ORT_CPU = (ORT_CPU, ORT_CPU_AVX2)
+MASTER, ORT_CPU = "master", "ort-cpu"
 
 
 def _as_it_is(master: ModelProto) -> ModelProto:
@@ -41,7 +39,6 @@ class Target:
 TARGETS: Mapping[str, Target] = {
     MASTER: Target(_as_it_is, of_float=True),
     ORT_CPU: Target(lower_for_ort_cpu),
-    ORT_CPU_AVX2: Target(lower_for_avx2),
     "trt8": Target(lower_for_tensorrt),
     "trt10": Target(lower_for_tensorrt),
     "trt11": Target(lower_for_tensorrt, float16=True),

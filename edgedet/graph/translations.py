@@ -15,8 +15,11 @@ from edgedet.models.quantized.fake_quantize import PER_TENSOR
 op: Any = opset18
 
 
-def quantize_dequantize(x: Any, scale: Any, axis: int) -> Any:
-    """`edgedet::fake_quantize` as QuantizeLinear and DequantizeLinear with zero points of 0, int8."""
+def quantize_dequantize(x: Any, scale: Any, axis: int, highest: int) -> Any:
+    """`edgedet::fake_quantize` as QuantizeLinear and DequantizeLinear with zero points of 0, int8.
+
+    ONNX's grid ends at 127 whatever `highest` is: weights are clipped before, when normalisation is folded into them.
+    """
     shape = [] if axis == PER_TENSOR else [int(scale.shape[0])]
     zeros = onnx.helper.make_tensor("zero_point", onnx.TensorProto.INT8, shape, [0] * (shape[0] if shape else 1))
     zero_point = op.Constant(value=zeros)

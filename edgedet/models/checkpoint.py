@@ -131,7 +131,8 @@ def _quantized(detector: Detector, text: Any, path: Path) -> DetectionNetwork:
             raise ValueError("not text")
         return QuantizedDetector(detector, parse(Recipe, json.loads(text), where=path))
     except (EdgedetError, ValueError, RecursionError) as error:
-        raise EdgedetError("the checkpoint's quantization is not one of this model", where=path) from error
+        fix = "quantize the float checkpoint again"
+        raise EdgedetError("the checkpoint's quantization is not one of this model", where=path, fix=fix) from error
 
 
 def _load_weights(detector: DetectionNetwork, weights: Any, path: Path) -> None:

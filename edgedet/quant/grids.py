@@ -39,7 +39,7 @@ class LearnedClipping(FakeQuantize):
             return super().forward(x)
         clipped = torch.clamp(x, self.scale * LOWEST, self.scale * HIGHEST)
         with torch.no_grad():
-            error = fake_quantize(clipped, self.scale, self.axis) - clipped
+            error = fake_quantize(clipped, self.scale, self.axis, HIGHEST) - clipped
         return clipped + error
 
 
@@ -150,7 +150,7 @@ def _activation_quantizers(quantized: QuantizedDetector) -> list[tuple[str, Fake
 
 
 def _like(source: FakeQuantize, made: FakeQuantize) -> FakeQuantize:
-    made.bound = source.bound
+    made.bound, made.highest = source.bound, source.highest
     made.to(source.scale)
     made.load_state_dict(source.state_dict())
     return made

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from edgedet.models.quantized.fake_quantize import HIGHEST, LOWEST_OF_CHANNEL, QuantizedConv2d
+from edgedet.models.quantized.fake_quantize import QuantizedConv2d
 
 MOMENTUM = 0.01
 OSCILLATING = 0.005
@@ -73,8 +73,9 @@ class Oscillation:
 
     def _codes_by_layer(self) -> Iterator[Tensor]:
         for conv in self._convs:
-            steps = conv.weight.detach() / conv.weight_quantizer.scale.detach().view(-1, 1, 1, 1)
-            yield steps.round_().clamp_(LOWEST_OF_CHANNEL, HIGHEST).to(torch.int8).flatten()
+            grid = conv.weight_quantizer
+            steps = conv.weight.detach() / grid.scale.detach().view(-1, 1, 1, 1)
+            yield steps.round_().clamp_(-grid.highest, grid.highest).to(torch.int8).flatten()
 
     def _device(self) -> torch.device:
         return self._convs[0].weight.device if self._convs else torch.device("cpu")

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from int8_masters import FAMILIES, master_of
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from typer.testing import CliRunner
 
 from edgedet.cli.app import app
@@ -62,7 +62,7 @@ def convolution(source: str, name: str, weight: str = "w", **attributes: Any) ->
 
 
 def constants(channels: int = 8, **more: Any) -> dict[str, Any]:
-    weight = np.random.default_rng(0).integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8)
+    weight = np.random.default_rng(0).integers(-64, 65, (channels, channels, 3, 3)).astype(np.int8)
     return {
         "s": np.float32(0.05),
         "z": np.uint8(0),
@@ -265,6 +265,54 @@ def test_depthwise_widths(channels: int, count: int) -> None:
     ]
     found = found_by(model_of(nodes, constants(channels), ["out"], channels), "tensorrt").get("depthwise-width", [])
     assert [finding.what for finding in found] == ["12 channels"] * count
+
+
+class TestSaturatingSums:
+    def found(self, weight: np.ndarray, zero_point: Any = None, **attributes: Any) -> list[str]:
+        grid = {} if zero_point is None else {"z": zero_point}
+        nodes = [*quantized("x", "in"), *convolution("in", "a", "wide", **attributes), *quantized("a float", "out")]
+        graph = model_of(nodes, constants(wide=weight.astype(np.int8), **grid), ["out"])
+        return [finding.what for finding in found_by(graph).get("saturating-sums", [])]
+
+    @pytest.mark.parametrize(
+        ("pair", "count"),
+        [
+            ((64, 64), 0),
+            ((127, 1), 0),
+            ((127, 2), 1),
+            ((-64, -64), 0),
+            ((-100, -29), 1),
+            ((127, -127), 0),
+            ((65, 64), 1),
+        ],
+    )
+    def test_by_the_two_largest_weights_of_a_channel(self, pair: tuple[int, int], count: int) -> None:
+        weight = np.zeros((8, 8, 3, 3))
+        weight[3, 0, 0, 0], weight[3, 7, 2, 2] = pair
+        weight[4] = -weight[3]
+        weight[5, 0, 0, 0] = 127
+        assert self.found(weight) == [f"two weights of 2 of its 8 channels add up to {abs(sum(pair))}"] * count
+
+    def test_of_a_depthwise_convolution_or_of_signed_activations_there_are_none(self) -> None:
+        assert self.found(np.full((8, 1, 3, 3), 127), group=8) == []
+        assert self.found(np.full((8, 8, 3, 3), 127), zero_point=np.int8(0)) == []
+
+    def test_onnx_runtimes_own_quantizer_makes_them_unless_told_not_to(self, tmp_path: Path) -> None:
+        nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4), helper.make_node("Relu", ["c"], ["r"])]
+        weights = {"w": np.random.default_rng(0).normal(size=(8, 8, 3, 3)).astype(np.float32)}
+        onnx.save(model_of(nodes, weights, ["r"]), tmp_path / "float.onnx")
+        for reduced in (False, True):
+            quantize_static(
+                tmp_path / "float.onnx",
+                tmp_path / "quantized.onnx",
+                Noise(),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=reduced,
+            )
+            assert ("saturating-sums" in found_by(read_onnx(tmp_path / "quantized.onnx"))) == (not reduced)
 
 
 @pytest.mark.parametrize(

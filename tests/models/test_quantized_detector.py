@@ -106,13 +106,17 @@ def test_folding_turns_a_channels_grid_over_with_a_negative_normalisation(detect
         if isinstance(module, QuantizedConv2d):
             module.weight_quantizer.scale.data.mul_(0.7)
     convs = [module for module in quantized.modules() if isinstance(module, QuantizedConv2d)]
-    assert any((conv.weight < -128 * scale_of(conv)).any() for conv in convs)
+    for highest in (64, 127):
+        ends = [(conv, highest * scale_of(conv)) for conv in convs if conv.weight_quantizer.highest == highest]
+        assert any((conv.weight < -1.01 * end).any() for conv, end in ends)
+        assert any((conv.weight > 1.01 * end).any() for conv, end in ends)
     inference = folded(quantized)
     with torch.no_grad():
         torch.testing.assert_close(inference(IMAGES.double()), quantized(IMAGES.double()), rtol=0, atol=1e-9)
     for module in inference.modules():
         if isinstance(module, QuantizedConv2d):
-            assert (module.weight.abs() <= 127.001 * scale_of(module)).all(), "ONNX's grid reaches to -128"
+            end = (module.weight_quantizer.highest + 0.001) * scale_of(module)
+            assert (module.weight.abs() <= end).all(), "ONNX's grid goes on"
 
 
 def scale_of(conv: QuantizedConv2d) -> torch.Tensor:
@@ -166,12 +170,15 @@ class TestCheckpoint:
         with pytest.raises(EdgedetError, match="quantized already"):
             _ = load_checkpoint(path).float_detector
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"keep_float": ["nowhere"]}', '{"bits": 4}', 7, "[" * 10**5])
+    @pytest.mark.parametrize(
+        "text", ["{", "[]", '{"keep_float": ["nowhere"]}', '{"version": 1}', '{"bits": 4}', 7, "[" * 10**5]
+    )
     def test_a_recipe_that_is_none_is_refused(self, path: Path, tmp_path: Path, text: Any) -> None:
         content = torch.load(path, weights_only=True)
         torch.save({**content, "quantization": text}, tmp_path / "other.pt")
-        with pytest.raises(EdgedetError, match="quantization is not one of this model"):
+        with pytest.raises(EdgedetError, match="quantization is not one of this model") as caught:
             load_checkpoint(tmp_path / "other.pt")
+        assert caught.value.fix == "quantize the float checkpoint again"
 
     @pytest.mark.parametrize("name", ["quantizers.0", "backbone.stage2.0.branch1.0.weight_quantizer"])
     @pytest.mark.parametrize("scale", [0.0, -0.1])

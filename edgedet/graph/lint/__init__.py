@@ -1,1 +1,1 @@
-"""What keeps a quantized graph from being as fast as it could be. One rule a function; `run` runs them all."""
+"""What keeps a quantized graph from being fast, or right everywhere. One rule a function; `run` runs them all."""

@@ -56,7 +56,15 @@ DEPTHWISE_WIDTH = Rule(
     "integer kernels for depthwise convolutions take 8 or more channels at a time; what is left over is slow",
     "choose a width that 8 divides",
 )
-RULES = (FLOAT_CONVOLUTION, FLOAT_ISLAND, TWO_QUANTIZERS, CONCAT_SCALES, DEPTHWISE_WIDTH)
+SATURATING_SUMS = Rule(
+    "saturating-sums",
+    WARNING,
+    "x86 CPUs without VNNI add products of unsigned activations and signed weights in pairs, in 16 bits, and cut off "
+    "what does not fit: there the results are wrong",
+    "quantize weights of convolutions that sum over channels to codes from -64 to 64 (reduce_range of ONNX Runtime's "
+    "quantizer), or to uint8, which takes about as long as float",
+)
+RULES = (FLOAT_CONVOLUTION, FLOAT_ISLAND, TWO_QUANTIZERS, CONCAT_SCALES, DEPTHWISE_WIDTH, SATURATING_SUMS)
 
 
 @dataclass(frozen=True)

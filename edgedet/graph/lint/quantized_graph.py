@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from edgedet.graph.comparison.points import constants_of
 from edgedet.graph.integer_kernels import PRODUCTS
-from edgedet.graph.lowerings.editing import Array, input_of
+from edgedet.graph.lowerings.editing import Array, input_of, producer_of
 
 ACTIVATIONS = frozenset({"Relu", "Clip"})
 """What integer kernels do along with a convolution or an addition."""
@@ -47,9 +47,20 @@ def is_dequantized(value: ir.Value | None) -> bool:
 
 def holds_integers(value: ir.Value | None) -> bool:
     """Whether a value was made of integers, or picked from such."""
+    return is_dequantized(_before_moves(value))
+
+
+def dequantizer_behind(value: ir.Value) -> ir.Node:
+    """Of a value for which `holds_integers`."""
+    picked_from = _before_moves(value)
+    assert picked_from is not None
+    return producer_of(picked_from)
+
+
+def _before_moves(value: ir.Value | None) -> ir.Value | None:
     while value is not None and (node := value.producer()) is not None and node.op_type in MOVES:
         value = node.inputs[0]
-    return is_dequantized(value)
+    return value
 
 
 def readers(value: ir.Value) -> list[ir.Node]:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from edgedet.errors import unknown_value
-from edgedet.graph.lint.convolutions import depthwise_widths, float_convolutions
+from edgedet.graph.lint.convolutions import depthwise_widths, float_convolutions, saturating_sums
 from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.grids import concat_scales, two_quantizers
 from edgedet.graph.lint.islands import float_islands
@@ -21,12 +21,12 @@ RUNTIMES = (ONNX_RUNTIME, TENSORRT)
 
 
 def lint_file(path: Path, *, runtime: str = ONNX_RUNTIME) -> list[Finding]:
-    """What keeps a quantized file from being fast; `lint_graph` on a path."""
+    """What keeps a quantized file from being fast or right; `lint_graph` on a path."""
     return lint_graph(read_onnx(path), runtime=runtime)
 
 
 def lint_graph(model: ModelProto, *, runtime: str = ONNX_RUNTIME) -> list[Finding]:
-    """What keeps a quantized graph from being fast on a runtime.
+    """What keeps a quantized graph from being fast on a runtime, or right on each of its CPUs.
 
     Args:
         model: an ONNX model of anyone's making, with the types of its tensors; float ones have no findings.
@@ -41,6 +41,7 @@ def lint_graph(model: ModelProto, *, runtime: str = ONNX_RUNTIME) -> list[Findin
     graph = QuantizedGraph(ir.from_proto(model).graph)
     found = list[Finding]()
     if runtime == ONNX_RUNTIME and graph.quantized_products():
+        found += saturating_sums(graph)
         found += float_convolutions(graph, {graph.nodes[place] for place in ran_in_integer(model)})
     found += float_islands(graph, sums_fuse=runtime == TENSORRT)
     found += two_quantizers(graph)

@@ -138,10 +138,10 @@ def with_rounded_carriers(quantized: QuantizedDetector) -> QuantizedDetector:
 
 @torch.no_grad()
 def _clip_weights_(network: fx.GraphModule) -> None:
-    """Weights beyond their grid onto its end, where they are rounded to: ONNX's grid has one more step below."""
+    """Weights beyond their grid onto its end, where they are rounded to: ONNX's grid goes on."""
     for conv in network.modules():
         if isinstance(conv, QuantizedConv2d):
-            end = (conv.weight_quantizer.scale * HIGHEST).view(-1, 1, 1, 1)
+            end = (conv.weight_quantizer.scale * conv.weight_quantizer.highest).view(-1, 1, 1, 1)
             conv.weight.clamp_(-end, end)
 
 

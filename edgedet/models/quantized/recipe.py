@@ -32,12 +32,13 @@ class Calibration(Frozen):
 
 class Recipe(Frozen):
     """Attributes:
+    version: of what the scales mean; in 1 all weights had 8 bits.
     keep_float: edges that are not rounded; the convolutions that read one keep float weights.
     calibration: None where the grids are not calibrated yet.
     trained: how the grids moved in quantization-aware training; None where they are as calibrated.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     keep_float: tuple[EdgeName, ...] = ()
     calibration: Calibration | None = None
     trained: Literal["lsq", "pact", "observed"] | None = None

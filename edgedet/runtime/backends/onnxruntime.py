@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from numpy.typing import NDArray
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import MEBIBYTE, read_bytes
 from edgedet.runtime.backend import TensorInfo
-from edgedet.runtime.cpu import overflows
 from edgedet.spec import Spec, spec_from_json
 
 METADATA_KEY = "edgedet"
-TARGET_KEY, OVERFLOWING_TARGET = "target", "ort-cpu"
 MODEL_LIMIT = 512 * MEBIBYTE
 METADATA_LIMIT = 4 * MEBIBYTE
 EXPORT_AGAIN = "export it with `edgedet export model.pt`"
@@ -77,8 +74,6 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
     device = device or "cpu"
     session = open_session(data, path, threads=threads, device=device)
     spec = _read_spec(session, path)
-    if device == "cpu" and session.get_modelmeta().custom_metadata_map.get(TARGET_KEY) == OVERFLOWING_TARGET:
-        _warn_of_overflow(path)
     backend = OnnxRuntimeBackend(session, device)
     _require_interface(backend, spec, path)
     return backend, spec
@@ -156,15 +151,6 @@ def session_options(threads: int | None, *, optimize: bool = True, keep_quantize
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures are raised; they need not be printed too
     return options
-
-
-def _warn_of_overflow(path: Path) -> None:
-    if overflows():
-        warnings.warn(
-            f"{path}: this CPU has no VNNI and cuts sums of its integers off: it will find less than it should; "
-            "export it with --target ort-cpu-avx2",
-            stacklevel=3,
-        )
 
 
 def _read_spec(session: ort.InferenceSession, path: Path) -> Spec:
