@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
-INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt
+INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
 .PHONY: demo test test-slow lint format clean

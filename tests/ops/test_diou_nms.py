@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edgedet.ops.diou_nms import DIoUNMS, diou_nms, reference
+from edgedet.errors import EdgedetError
+from edgedet.ops.diou_nms import DIoUNMS, native, reference
 from edgedet.ops.diou_nms.reference import suppress
 
 EVERYTHING = {"score_threshold": 0.0, "pre_nms_top_k": 10**6, "max_detections": 10**6}
@@ -47,8 +50,17 @@ def brute_force(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> l
     return kept[: attributes.max_detections]
 
 
+def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By the reference; every other implementation must give the same."""
+    expected = reference.diou_nms(boxes, scores, attributes)
+    for found, wanted in zip(native.diou_nms(boxes, scores, attributes), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+    return expected
+
+
 def run(boxes: object, scores: object, **attributes: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return diou_nms(np.array(boxes, np.float32), np.array(scores, np.float32), DIoUNMS(**attributes))
+    return detections(np.array(boxes, np.float32), np.array(scores, np.float32), DIoUNMS(**attributes))
 
 
 def kept_of(boxes: object, **attributes: object) -> list[int]:
@@ -230,7 +242,7 @@ class TestAgainstBruteForce:
         scores = np.random.default_rng(seed).integers(0, 6, (len(boxes), classes)).astype(np.float32) / 5
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reference, "BLOCK", block)
-            kept, score, class_ids = diou_nms(boxes, scores, attributes)
+            kept, score, class_ids = detections(boxes, scores, attributes)
         expected = brute_force(boxes, scores, attributes)
         assert class_ids.tolist() == [c for _, c in expected]
         assert score.tolist() == [scores[i, c] for i, c in expected]
@@ -244,7 +256,7 @@ class TestAgainstBruteForce:
         scores = random.random((400, 2), np.float32)
         attributes = DIoUNMS(score_threshold=0.3, iou_threshold=0.3)
         expected = brute_force(boxes, scores, attributes)
-        kept, _, class_ids = diou_nms(boxes, scores, attributes)
+        kept, _, class_ids = detections(boxes, scores, attributes)
         assert class_ids.tolist() == [c for _, c in expected]
         np.testing.assert_array_equal(kept, boxes[[i for i, _ in expected]])
 
@@ -263,3 +275,77 @@ class TestProperties:
                 i for i in kept if i < j and groups[i] == groups[j] and criterion(boxes[i], boxes[j], 1.0) > 0.2973
             ]
             assert (j in kept) == (not reasons)
+
+
+ordinary = st.floats(-1e4, 1e4, width=32)
+extreme = st.sampled_from([0.0, -0.0, 1e-30, 1e-16, 1.0, 1e18, 3e38, -3e38, math.inf, -math.inf, math.nan])
+wild_boxes = npst.arrays(
+    np.float32, st.tuples(st.integers(0, 40), st.just(4)), elements=ordinary | extreme | coordinates
+)
+
+
+class TestNative:
+    @settings(deadline=None, max_examples=300)
+    @given(
+        boxes=wild_boxes,
+        classes=st.integers(1, 3),
+        seed=st.integers(0, 2**32 - 1),
+        iou_threshold=st.sampled_from([0.0123, 0.4567, 0.9]),
+        beta=st.sampled_from([0.6, 1.0, PLAIN_IOU]),
+    )
+    @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+    def test_wild_boxes_and_scores(
+        self, boxes: np.ndarray, classes: int, seed: int, iou_threshold: float, beta: float
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        scores = rng.choice(np.array([0, 1e-40, 0.5, 1, np.inf, np.nan, -1], np.float32), (len(boxes), classes))
+        detections(boxes, scores, DIoUNMS(score_threshold=0.0, iou_threshold=iou_threshold, beta=beta))
+
+    @pytest.mark.parametrize("count", [63, 64, 65, 399, 401, 3000])
+    def test_any_number_of_candidates(self, count: int) -> None:
+        rng = np.random.default_rng(count)
+        corners = rng.random((count, 2), np.float32) * 300
+        boxes = np.concatenate([corners, corners + rng.random((count, 2), np.float32) * 40], axis=1)
+        scores = (rng.integers(0, 50, (count, 2)) / 50).astype(np.float32)
+        for limit in (10, 1000, 10**6):
+            detections(boxes, scores, DIoUNMS(score_threshold=0.1, pre_nms_top_k=limit, max_detections=10**6))
+
+    def test_tensors_of_others_are_taken(self) -> None:
+        boxes, scores = torch.tensor([[0.0, 0, 10, 10]]).repeat(3, 1), torch.tensor([[0.5], [0.9], [0.7]])
+        kept, score, _ = native.diou_nms(boxes, scores, DIoUNMS())
+        assert (kept.tolist(), score.tolist()) == ([[0, 0, 10, 10]], [np.float32(0.9)])
+
+    def test_arrays_in_any_order_and_type_are_taken(self) -> None:
+        rng = np.random.default_rng(0)
+        boxes, scores = rng.random((4, 50)).T * 30, rng.random((3, 50)).T
+        expected = native.diou_nms(
+            np.ascontiguousarray(boxes, np.float32), np.ascontiguousarray(scores, np.float32), DIoUNMS()
+        )
+        for found, wanted in zip(native.diou_nms(boxes, scores, DIoUNMS()), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+    @pytest.mark.parametrize("shapes", [((3, 4), (2, 1)), ((3, 5), (3, 1)), ((3, 4), (3,))])
+    def test_shapes_that_do_not_fit_are_refused(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        boxes, scores = (np.zeros(shape, np.float32) for shape in shapes)
+        with pytest.raises((TypeError, ValueError)):
+            native.diou_nms(boxes, scores, DIoUNMS())
+
+    def test_other_threads_run_meanwhile(self) -> None:
+        """A second call starts before the first, which takes seconds, is done."""
+        rng = np.random.default_rng(0)
+        corners = rng.random((60_000, 2), np.float32) * 1e5
+        boxes, scores = np.concatenate([corners, corners + 1], axis=1), rng.random((60_000, 1), np.float32) + 0.5
+        slow = threading.Thread(target=native.diou_nms, args=(boxes, scores, DIoUNMS(**EVERYTHING)))
+        slow.start()
+        native.diou_nms(boxes[:100], scores[:100], DIoUNMS())
+        assert slow.is_alive()
+        slow.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("score_threshold", -0.1), ("iou_threshold", 1.1), ("beta", 0.0), ("beta", math.nan), ("max_detections", 0)],
+)
+def test_attributes_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(EdgedetError, match=f"takes no {name} of {value}"):
+        DIoUNMS(**{name: value})

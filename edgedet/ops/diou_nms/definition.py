@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from edgedet.errors import EdgedetError
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,15 @@ class DIoUNMS:
     pre_nms_top_k: int = 1000
     max_detections: int = 300
     class_agnostic: bool = False
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "score_threshold": (0 <= self.score_threshold <= 1, "0 to 1"),
+            "iou_threshold": (0 <= self.iou_threshold <= 1, "0 to 1"),
+            "beta": (0 < self.beta < math.inf, "above 0"),
+            "pre_nms_top_k": (self.pre_nms_top_k >= 1, "1 or more"),
+            "max_detections": (self.max_detections >= 1, "1 or more"),
+        }
+        for name, (holds, wanted) in ranges.items():
+            if not holds:
+                raise EdgedetError(f"DIoU-NMS takes no {name} of {getattr(self, name)}", fix=f"use {wanted}")

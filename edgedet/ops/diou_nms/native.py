@@ -1,0 +1,53 @@
+"""DIoU-NMS by the CPU kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgedet.errors import EdgedetError
+from edgedet.ops.diou_nms.definition import DIoUNMS
+from edgedet.ops.diou_nms.reference import Floats, Indices
+
+try:
+    from edgedet.ops import _cpu
+except ImportError as error:
+    raise EdgedetError(
+        f"the CPU kernels cannot be loaded: {error}",
+        fix="install edgedet for this Python and this machine: pip install --force-reinstall --no-deps edgedet",
+    ) from error
+
+
+def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floats, Indices]:
+    """The detections of one image, as `DIoUNMS` defines them. Other Python threads run meanwhile.
+
+    Args:
+        boxes: `[N, 4]` float32 xyxy, of NumPy or of anything on the CPU with DLPack.
+        scores: `[N, C]` float32, likewise; `N * C` below 2^32.
+        attributes: thresholds and limits.
+
+    Returns:
+        boxes `[n, 4]` float32, scores `[n]` float32, class ids `[n]` int64, best first; `n <= max_detections`.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+    boxes, scores = _array(boxes), _array(scores)
+    flat = _cpu.diou_nms(
+        boxes,
+        scores,
+        attributes.score_threshold,
+        attributes.iou_threshold,
+        attributes.beta,
+        attributes.pre_nms_top_k,
+        attributes.max_detections,
+        attributes.class_agnostic,
+    )
+    anchors, class_ids = np.divmod(flat.astype(np.int64), max(scores.shape[1], 1))
+    return boxes[anchors], scores[anchors, class_ids], class_ids
+
+
+def _array(values: Any) -> Floats:
+    array = values if isinstance(values, np.ndarray) else np.from_dlpack(values)
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,39 @@
+// The CPU kernels for Python: arrays of NumPy, or of anything with DLPack.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include "cpu/diou_nms.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Boxes = nb::ndarray<const float, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using Scores = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<nb::numpy, uint32_t, nb::ndim<1>>;
+
+Indices diou_nms(const Boxes& boxes, const Scores& scores, float score_threshold, double iou_threshold, double beta,
+                 int64_t pre_nms_top_k, int64_t max_detections, bool class_agnostic) {
+    const auto count = static_cast<int64_t>(boxes.shape(0)), classes = static_cast<int64_t>(scores.shape(1));
+    if (static_cast<int64_t>(scores.shape(0)) != count) throw nb::value_error("as many rows of scores as boxes");
+    if (classes > 0 && count > UINT32_MAX / classes) throw nb::value_error("more than 2^32 pairs of box and class");
+    const edgedet::cpu::DIoUNMS attributes{score_threshold, iou_threshold,  beta,
+                                           pre_nms_top_k,   max_detections, class_agnostic};
+    auto* kept = new std::vector<uint32_t>;
+    nb::capsule owner(kept, [](void* vector) noexcept { delete static_cast<std::vector<uint32_t>*>(vector); });
+    {
+        nb::gil_scoped_release released;
+        *kept = edgedet::cpu::diou_nms(reinterpret_cast<const edgedet::Box*>(boxes.data()), scores.data(), count,
+                                       classes, attributes);
+    }
+    return Indices(kept->data(), {kept->size()}, owner);
+}
+
+}  // namespace
+
+NB_MODULE(_cpu, module) {
+    module.def("diou_nms", &diou_nms, "boxes"_a, "scores"_a, "score_threshold"_a, "iou_threshold"_a, "beta"_a,
+               "pre_nms_top_k"_a, "max_detections"_a, "class_agnostic"_a,
+               "The kept pairs of one image as flat indices `box * classes + class`, best first: uint32 `[n]`.");
+}
