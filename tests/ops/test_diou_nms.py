@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from nms_implementations import detections, in_onnx_reference, in_onnx_runtime
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, native, reference
@@ -48,15 +51,6 @@ def brute_force(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> l
         if not any(criterion(boxes[j], boxes[i], attributes.beta) > attributes.iou_threshold for j in rivals):
             kept.append((i, c))
     return kept[: attributes.max_detections]
-
-
-def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By the reference; every other implementation must give the same."""
-    expected = reference.diou_nms(boxes, scores, attributes)
-    for found, wanted in zip(native.diou_nms(boxes, scores, attributes), expected, strict=True):
-        assert found.dtype == wanted.dtype
-        np.testing.assert_array_equal(found, wanted)
-    return expected
 
 
 def run(boxes: object, scores: object, **attributes: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -349,3 +343,47 @@ class TestNative:
 def test_attributes_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(EdgedetError, match=f"takes no {name} of {value}"):
         DIoUNMS(**{name: value})
+
+
+class TestFunctionBody:
+    """What `detections` does not look at."""
+
+    def scenes(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        corners = rng.random((3, 40, 2), np.float32) * 60
+        boxes = np.concatenate([corners, corners + rng.random((3, 40, 2), np.float32) * 30], axis=2)
+        scores = rng.random((3, 40, 2), np.float32)
+        scores[1] = 0  # nothing in the second image
+        scores[2] *= rng.random((40, 2)) < 0.2
+        return boxes, scores
+
+    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference])
+    @pytest.mark.parametrize(("top_k", "limit"), [(1000, 300), (20, 5), (5, 20)])
+    def test_images_of_a_batch_do_not_meet(self, run: Callable[..., Any], top_k: int, limit: int) -> None:
+        boxes, scores = self.scenes()
+        attributes = DIoUNMS(iou_threshold=0.3, pre_nms_top_k=top_k, max_detections=limit)
+        num_dets, det_boxes, det_scores, det_classes = run(boxes, scores, attributes)
+        assert num_dets[0, 0] > 3 and num_dets[1, 0] == 0 and num_dets[2, 0] > 3
+        for image, count in enumerate(num_dets[:, 0]):
+            expected = reference.diou_nms(boxes[image], scores[image], attributes)
+            np.testing.assert_array_equal(det_boxes[image, :count], expected[0])
+            np.testing.assert_array_equal(det_scores[image, :count], expected[1])
+            np.testing.assert_array_equal(det_classes[image, :count], expected[2])
+            assert (det_classes[image, count:] == -1).all()
+
+    def test_float16(self) -> None:
+        boxes, scores = (array.astype(np.float16) for array in self.scenes())
+        attributes = DIoUNMS(iou_threshold=0.3)
+        num_dets, det_boxes, det_scores, det_classes = in_onnx_runtime(boxes, scores, attributes)
+        assert det_boxes.dtype == det_scores.dtype == np.float16
+        for image, count in enumerate(num_dets[:, 0]):
+            expected = reference.diou_nms(boxes[image].astype(np.float32), scores[image].astype(np.float32), attributes)
+            np.testing.assert_array_equal(det_boxes[image, :count], expected[0])
+            np.testing.assert_array_equal(det_scores[image, :count], expected[1])
+            np.testing.assert_array_equal(det_classes[image, :count], expected[2])
+
+    def test_a_chain_of_any_length_is_decided(self) -> None:
+        boxes = np.array([[3 * i, 0, 3 * i + 10, 10] for i in range(300)], np.float32)
+        scores = np.linspace(0.9, 0.3, 300, dtype=np.float32)[:, None]
+        kept, _, _ = detections(boxes, scores, DIoUNMS(iou_threshold=0.5))
+        np.testing.assert_array_equal(kept, boxes[::2])

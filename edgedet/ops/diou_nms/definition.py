@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from edgedet.errors import EdgedetError
 
+DOMAIN, OP_TYPE = "edgedet", "EdgeDetDIoUNMS"
+"""Of the ONNX operator. TensorRT finds plugins by the type alone, so the type says whose it is."""
+
 
 @dataclass(frozen=True)
 class DIoUNMS:
