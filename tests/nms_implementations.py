@@ -50,7 +50,7 @@ def in_onnx_reference(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS
         return [np.asarray(output) for output in evaluator.run(None, {"boxes": boxes, "scores": scores})]
 
 
-def model(attributes: DIoUNMS, dtype: str = "float32") -> ModelProto:
+def model(attributes: DIoUNMS, dtype: str = "float32", opset: int = 17) -> ModelProto:
     """A model of the operator alone, with its function body, for any number of images, boxes and classes."""
     float_type = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}[dtype]
     node = helper.make_node(
@@ -80,8 +80,8 @@ def model(attributes: DIoUNMS, dtype: str = "float32") -> ModelProto:
             helper.make_tensor_value_info("det_classes", TensorProto.INT32, rows),
         ],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
-    made = helper.make_model(graph, functions=[function_body()], opset_imports=opsets, ir_version=8)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
+    made = helper.make_model(graph, functions=[function_body(opset)], opset_imports=opsets, ir_version=8)
     onnx.checker.check_model(made, full_check=True)
     return made
 

@@ -87,7 +87,7 @@ def measure_latency(
         picture = generated_image() if image is None else read_image(image)
         images = [picture] * (detector.backend.inputs[0].shape[0] or 1)
         tensor, _ = detector.preprocess(images)
-        inference = _times(lambda: _timed(detector.infer, tensor), iterations, warmup)
+        inference = _times(lambda: _timed(detector.run, tensor), iterations, warmup)
         stages = _times(lambda: _stages(detector, images), iterations, warmup)
         found = len(detector.detect(images)[0])
     totals = [sum(row) for row in stages]

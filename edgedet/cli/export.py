@@ -39,6 +39,7 @@ def command(
     activation: Annotated[
         str | None, typer.Option(help="Activation of a model by name.", show_default="its native one")
     ] = None,
+    nms: Annotated[bool, typer.Option("--nms", help="Give detections: DIoU-NMS inside the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Export to ONNX; nothing is written unless ONNX Runtime agrees with the checkpoint on images."""
@@ -60,6 +61,7 @@ def command(
         classes=classes,
         size=size,
         activation=activation,
+        nms=nms,
     )
     output.emit(exported.to_dict(), as_json, _render)
 
@@ -120,6 +122,8 @@ def _render(result: dict[str, Any]) -> None:
             f"  in {quantile} of the cases, for the boxes of the {best} highest scores: "
             "a value beside the middle of two steps may fall either way"
         )
+    if result["nms"]:
+        print("  DIoU-NMS is inside: its detections are those of edgedet's runtime behind the same boxes and scores")
     by_rule: dict[str, list[dict[str, Any]]] = {}
     for finding in result["findings"]:
         by_rule.setdefault(finding["name"], []).append(finding)

@@ -68,7 +68,8 @@ def evaluate(
 ) -> Evaluation:
     """COCO's metrics of a detector on labelled images.
 
-    Everything with a score above 0.001 is counted; the other settings of the detector's NMS stay.
+    Everything with a score above 0.001 is counted, or, where NMS is inside the model, above its threshold; the other
+    settings of the detector's NMS stay.
 
     Args:
         detector: what is evaluated; its classes must be those of the data, in any order.
@@ -82,7 +83,11 @@ def evaluate(
         EdgedetError: the classes differ, or an image cannot be read.
     """
     labels = class_order(detector.spec.class_names, class_names)
-    detector = detector.with_postprocess(score_threshold=SCORE_THRESHOLD)
+    if detector.has_nms:
+        threshold = detector.spec.postprocess.score_threshold
+        logger.warning("NMS is inside the model: of detections below its score threshold, %g, none counts", threshold)
+    else:
+        detector = detector.with_postprocess(score_threshold=SCORE_THRESHOLD)
     found: list[Detections] = []
     batch_timings: list[tuple[int, Timings]] = []
     for start in track(range(0, len(samples), batch), "evaluating"):

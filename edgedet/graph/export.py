@@ -18,6 +18,7 @@ from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.master import decoded, master_graph
+from edgedet.graph.nms import require_same_detections, with_nms
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, place, require_target
@@ -34,6 +35,7 @@ from edgedet.graph.verify import (
 )
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
+from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime import detector as runtime
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
@@ -65,6 +67,7 @@ class Export:
         kept_float32: nodes before the decoding of a float16 graph that stay float32, for the size of their values on
             the images of `agreement` or of their quantizers' steps; None where the graph is not float16.
         findings: what keeps it from being faster.
+        nms: whether it suppresses boxes itself.
     """
 
     path: Path
@@ -82,6 +85,7 @@ class Export:
     kernels: IntegerKernels | None = None
     kept_float32: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
+    nms: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -103,6 +107,7 @@ class Export:
             "master_agreement": self.master_agreement.to_dict(),
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "kept_float32": None if self.kept_float32 is None else list(self.kept_float32),
+            "nms": self.nms,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -118,6 +123,7 @@ def export_model(
     classes: int | None = None,
     size: tuple[int, int] | None = None,
     activation: str | None = None,
+    nms: bool = False,
 ) -> Export:
     """Exports a checkpoint or a model by name; `export_onnx` on paths.
 
@@ -130,6 +136,7 @@ def export_model(
             `edgedet.graph.verify.verification_images`.
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
+        nms: let the file suppress boxes itself, see `export_onnx`.
     """
     require_target(target)
     detector, spec = find_model(model, classes=classes, size=size, activation=activation)
@@ -143,7 +150,9 @@ def export_model(
         suffix = SUFFIX if target == MASTER else f".{target}{SUFFIX}"
         out = Path(f"{model}{suffix}") if spec.random_weights else Path(model).with_suffix(suffix)
     images = verification_images(data)
-    return export_onnx(detector, spec, out, target=target, batch=batch, dynamic_batch=dynamic_batch, images=images)
+    return export_onnx(
+        detector, spec, out, target=target, batch=batch, dynamic_batch=dynamic_batch, images=images, nms=nms
+    )
 
 
 def export_onnx(
@@ -155,6 +164,7 @@ def export_onnx(
     batch: int = 1,
     dynamic_batch: bool = False,
     images: Images | None = None,
+    nms: bool = False,
 ) -> Export:
     """Writes the ONNX file of a detector, after its graph was checked and ONNX Runtime agreed with the detector.
 
@@ -169,6 +179,8 @@ def export_onnx(
         dynamic_batch: leave the batch size free.
         images: what the two are compared on, and what the ranges of a float16 graph are measured on; None means
             generated images.
+        nms: let the file give detections, by the specification's DIoU-NMS, instead of boxes and scores. They are held
+            to what edgedet's runtime makes of the file's boxes and scores: the same numbers in the same order.
 
     Raises:
         EdgedetError: the path cannot be written, or the input size does not suit the detector.
@@ -176,6 +188,9 @@ def export_onnx(
             which the master or the lowering diverges.
     """
     _require_output(path)
+    if nms and not TARGETS[target].functions:
+        fix = "export without --nms: edgedet's runtime suppresses boxes itself"
+        raise EdgedetError(f"a file for {target} would need a plugin for DIoU-NMS, which there is not yet", fix=fix)
     master = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(master, spec, batch=fixed_batch)
@@ -199,6 +214,8 @@ def export_onnx(
             ]
         except CheckFailedError as error:
             raise located(error, detector, spec, list(graphs.values()), images) from error
+        if nms:
+            model = _add_nms(model, temporary, spec, images, where=path)
         size = temporary.stat().st_size
     return Export(
         path=path,
@@ -216,6 +233,7 @@ def export_onnx(
         kernels=kernels,
         findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target == ORT_CPU else TENSORRT)),
         kept_float32=kept_float32,
+        nms=nms,
     )
 
 
@@ -244,6 +262,15 @@ def _agreement(
     agreement = compare(reference, exported, images, tolerance)
     require_agreement(agreement, where=where)
     return agreement
+
+
+def _add_nms(model: ModelProto, file: Path, spec: Spec, images: Images, *, where: Path) -> ModelProto:
+    """Puts NMS into the graph in a file, and holds its detections to those of NMS behind the graph."""
+    without = runtime.Detector(*onnxruntime_backend.load(file))
+    model = with_nms(model, DIoUNMS(**spec.postprocess.model_dump()))
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    require_same_detections(without, runtime.Detector(*onnxruntime_backend.load(file)), images, where=where)
+    return model
 
 
 def _is_quantized(graph: ModelProto) -> bool:

@@ -29,19 +29,21 @@ class Target:
         place: gives the master the target's quantizers; float32 between them.
         float16: whether the result is then typed in float16.
         of_float: whether the master of a float detector can be lowered for it.
+        functions: whether it takes operators that are defined by a function in the file.
     """
 
     place: Callable[[ModelProto], ModelProto]
     float16: bool = False
     of_float: bool = False
+    functions: bool = True
 
 
 TARGETS: Mapping[str, Target] = {
     MASTER: Target(_as_it_is, of_float=True),
     ORT_CPU: Target(lower_for_ort_cpu),
-    "trt8": Target(lower_for_tensorrt),
-    "trt10": Target(lower_for_tensorrt),
-    "trt11": Target(lower_for_tensorrt, float16=True),
+    "trt8": Target(lower_for_tensorrt, functions=False),
+    "trt10": Target(lower_for_tensorrt, functions=False),
+    "trt11": Target(lower_for_tensorrt, float16=True, functions=False),
     "fp16": Target(lower_to_fp32, float16=True, of_float=True),
     "fp32": Target(lower_to_fp32, of_float=True),
 }

@@ -9,6 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Outputs = Mapping[str, NDArray[Any]]
+"""By name: `boxes [B, N, 4]` and `scores [B, N, C]` float32, the boxes in input pixels; or, of a model with NMS inside,
+`num_dets [B, 1]` int32, `det_boxes [B, K, 4]`, `det_scores [B, K]` float32 and `det_classes [B, K]` int32."""
+
+NMS_OUTPUTS = ("num_dets", "det_boxes", "det_scores", "det_classes")
+
 
 @dataclass(frozen=True)
 class TensorInfo:

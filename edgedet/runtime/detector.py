@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgedet.boxes import Letterbox, areas
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, diou_nms
-from edgedet.runtime.backend import Backend
+from edgedet.runtime.backend import NMS_OUTPUTS, Backend, Outputs
 from edgedet.runtime.preprocess import preprocess
 from edgedet.runtime.results import Detections
 from edgedet.spec import Spec
@@ -43,19 +43,32 @@ class Detector:
     Attributes:
         backend: runs the network.
         spec: how images go in and detections come out.
+        has_nms: whether the model itself suppresses boxes, as its specification says.
         timings: of the last `detect`.
     """
 
     def __init__(self, backend: Backend, spec: Spec) -> None:
         self.backend = backend
         self.spec = spec
+        self.has_nms = NMS_OUTPUTS[0] in {output.name for output in backend.outputs}
         self.timings = Timings()
         self._nms = DIoUNMS(**spec.postprocess.model_dump())
         self._batch = backend.inputs[0].shape[0]
 
     def with_postprocess(self, **changes: Any) -> Detector:
-        """The same model with other post-processing (`score_threshold`, `iou_threshold`, ...); None changes nothing."""
-        return Detector(self.backend, self.spec.with_postprocess(**changes))
+        """The same model with other post-processing (`score_threshold`, `iou_threshold`, ...); None changes nothing.
+
+        Raises:
+            EdgedetError: a value is out of its range, or is not the one of NMS inside the model.
+        """
+        spec = self.spec.with_postprocess(**changes)
+        if self.has_nms and spec != self.spec:
+            raise EdgedetError(
+                f"the settings of NMS are inside the model: {self.spec.postprocess}",
+                where=self.backend.name,
+                fix="leave them, or export the model without --nms",
+            )
+        return Detector(self.backend, spec)
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """The detections in each image.
@@ -71,9 +84,9 @@ class Detector:
             start = perf_counter()
             tensor, letterboxes = self.preprocess(chunk)
             prepared = perf_counter()
-            boxes, scores = self.infer(tensor)
+            outputs = self.run(tensor)
             inferred = perf_counter()
-            found += self.postprocess(boxes, scores, letterboxes)
+            found += self.postprocess(outputs, letterboxes)
             done = perf_counter()
             timings.append(
                 Timings(*(1e3 * seconds for seconds in (prepared - start, inferred - prepared, done - inferred)))
@@ -96,34 +109,70 @@ class Detector:
         tensor[len(images) :] = 0
         return tensor, [preprocess(image, size, out=row)[1] for image, row in zip(images, tensor, strict=False)]
 
-    def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes `[B, N, 4]` float32 in input pixels and scores `[B, N, C]` float32 of a tensor from `preprocess`."""
+    def run(self, tensor: NDArray[np.float32]) -> Outputs:
+        """The model's outputs for a tensor from `preprocess`."""
         outputs = self.backend.run({self.backend.inputs[0].name: tensor})
+        if self.has_nms:
+            self._require_detections(outputs, len(tensor))
+        else:
+            self._require_boxes_and_scores(outputs, len(tensor))
+        return outputs
+
+    def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes and scores, see `Outputs`, of a model without NMS."""
+        outputs = self.run(tensor)
+        return outputs["boxes"], outputs["scores"]
+
+    def _require_boxes_and_scores(self, outputs: Outputs, batch: int) -> None:
         boxes, scores = outputs["boxes"], outputs["scores"]
-        expected = (len(tensor), scores.shape[1] if scores.ndim == 3 else -1)
+        expected = (batch, scores.shape[1] if scores.ndim == 3 else -1)
         if boxes.shape != (*expected, 4) or scores.shape != (*expected, len(self.spec.class_names)):
             raise EdgedetError(
                 f"the model gave boxes {list(boxes.shape)} and scores {list(scores.shape)}, "
-                f"not [{len(tensor)}, N, 4] and [{len(tensor)}, N, {len(self.spec.class_names)}]",
+                f"not [{batch}, N, 4] and [{batch}, N, {len(self.spec.class_names)}]",
                 where=self.backend.name,
                 fix="export it again with `edgedet export`",
             )
-        return boxes, scores
 
-    def postprocess(
-        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], letterboxes: Sequence[Letterbox]
-    ) -> list[Detections]:
+    def _require_detections(self, outputs: Outputs, batch: int) -> None:
+        rows, classes = self._nms.max_detections, len(self.spec.class_names)
+        counts, boxes, scores, class_ids = (outputs[name] for name in NMS_OUTPUTS)
+        shapes = [counts.shape, boxes.shape, scores.shape, class_ids.shape]
+        problem = None
+        if shapes != [(batch, 1), (batch, rows, 4), (batch, rows), (batch, rows)]:
+            problem = f"{', '.join(NMS_OUTPUTS)} of {shapes}"
+        elif counts.min(initial=0) < 0 or counts.max(initial=0) > rows:
+            problem = f"counts from {counts.min()} to {counts.max()}, of {rows} rows"
+        else:
+            used = class_ids[np.arange(rows) < counts]
+            if used.min(initial=0) < 0 or used.max(initial=0) >= classes:
+                problem = f"classes from {used.min()} to {used.max()}, of {classes}"
+        if problem is not None:
+            fix = "export it again with `edgedet export --nms`"
+            raise EdgedetError(f"the model gave {problem}", where=self.backend.name, fix=fix)
+
+    def postprocess(self, outputs: Outputs, letterboxes: Sequence[Letterbox]) -> list[Detections]:
         """The detections of each image, from the network's outputs; rows beyond the images are left out.
 
         So are boxes of which nothing lies in the source image, as in the padding beside it.
         """
         found = []
-        for image_boxes, image_scores, letterbox in zip(boxes, scores, letterboxes, strict=False):
-            kept, score, class_id = diou_nms(image_boxes, image_scores, self._nms)
+        for row, letterbox in enumerate(letterboxes):
+            kept, score, class_id = self._suppressed(outputs, row)
             xyxy = letterbox.to_source(kept)
             seen = areas(xyxy) > 0
             found.append(Detections(xyxy[seen], score[seen], class_id[seen], self.spec.class_names))
         return found
+
+    def _suppressed(
+        self, outputs: Outputs, row: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes in input pixels, scores and class ids of what is kept of one image."""
+        if not self.has_nms:
+            return diou_nms(outputs["boxes"][row], outputs["scores"][row], self._nms)
+        count = int(outputs["num_dets"][row, 0])
+        boxes, scores, class_ids = (outputs[name][row, :count] for name in NMS_OUTPUTS[1:])
+        return boxes, scores, class_ids.astype(np.int64)
 
     def _chunks(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Sequence[NDArray[np.uint8]]]:
         size = self._batch or max(len(images), 1)

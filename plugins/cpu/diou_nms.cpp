@@ -19,7 +19,7 @@ namespace edgedet::cpu {
 namespace {
 
 constexpr int LANES = 16;
-constexpr int SCANNED_AT_A_TIME = 64;
+constexpr int SCANNED_AT_A_TIME = 32;
 constexpr int32_t NONE = -1;
 
 // Score above index: sorted as one number, descending scores and among equals ascending indices come first.
@@ -31,11 +31,15 @@ Candidate candidate_of(float score, uint32_t index) {
 
 uint32_t index_of(Candidate candidate) { return static_cast<uint32_t>(candidate); }
 
+// The first of `[at, total)` from which the next scores hold one above the threshold; `total` if there is none.
 EDGEDET_FOR_EACH_CPU
-bool any_above(const float* scores, float threshold) {
-    int found = 0;
-    for (int lane = 0; lane < SCANNED_AT_A_TIME; ++lane) found |= scores[lane] > threshold;
-    return found != 0;
+int64_t next_above(const float* scores, int64_t at, int64_t total, float threshold) {
+    for (; at + SCANNED_AT_A_TIME <= total; at += SCANNED_AT_A_TIME) {
+        int found = 0;
+        for (int lane = 0; lane < SCANNED_AT_A_TIME; ++lane) found |= scores[at + lane] > threshold;
+        if (found) break;
+    }
+    return at;
 }
 
 bool is_finite(const Box& box) {
@@ -46,10 +50,9 @@ std::vector<Candidate> find_candidates(const Box* boxes, const float* scores, in
                                        float threshold) {
     std::vector<Candidate> found;
     const int64_t total = count * classes;
-    for (int64_t start = 0; start < total; start += SCANNED_AT_A_TIME) {
-        const int64_t end = std::min<int64_t>(start + SCANNED_AT_A_TIME, total);
-        if (end - start == SCANNED_AT_A_TIME && !any_above(scores + start, threshold)) continue;
-        for (int64_t flat = start; flat < end; ++flat)
+    for (int64_t at = 0; (at = next_above(scores, at, total, threshold)) < total; at += SCANNED_AT_A_TIME) {
+        const int64_t end = std::min<int64_t>(at + SCANNED_AT_A_TIME, total);
+        for (int64_t flat = at; flat < end; ++flat)
             if (scores[flat] > threshold && is_finite(boxes[flat / classes]))
                 found.push_back(candidate_of(scores[flat], static_cast<uint32_t>(flat)));
     }

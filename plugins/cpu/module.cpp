@@ -11,23 +11,35 @@ namespace {
 
 using Boxes = nb::ndarray<const float, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Indices = nb::ndarray<nb::numpy, uint32_t, nb::ndim<1>>;
 
-Indices diou_nms(const Boxes& boxes, const Scores& scores, float score_threshold, double iou_threshold, double beta,
+struct Detections {
+    std::vector<edgedet::Box> boxes;
+    std::vector<float> scores;
+    std::vector<int64_t> class_ids;
+};
+
+nb::tuple diou_nms(const Boxes& boxes, const Scores& scores, float score_threshold, double iou_threshold, double beta,
                  int64_t pre_nms_top_k, int64_t max_detections, bool class_agnostic) {
     const auto count = static_cast<int64_t>(boxes.shape(0)), classes = static_cast<int64_t>(scores.shape(1));
     if (static_cast<int64_t>(scores.shape(0)) != count) throw nb::value_error("as many rows of scores as boxes");
     if (classes > 0 && count > UINT32_MAX / classes) throw nb::value_error("more than 2^32 pairs of box and class");
     const edgedet::cpu::DIoUNMS attributes{score_threshold, iou_threshold,  beta,
                                            pre_nms_top_k,   max_detections, class_agnostic};
-    auto* kept = new std::vector<uint32_t>;
-    nb::capsule owner(kept, [](void* vector) noexcept { delete static_cast<std::vector<uint32_t>*>(vector); });
+    auto* found = new Detections;
+    nb::capsule owner(found, [](void* detections) noexcept { delete static_cast<Detections*>(detections); });
     {
         nb::gil_scoped_release released;
-        *kept = edgedet::cpu::diou_nms(reinterpret_cast<const edgedet::Box*>(boxes.data()), scores.data(), count,
-                                       classes, attributes);
+        const auto* all = reinterpret_cast<const edgedet::Box*>(boxes.data());
+        for (uint32_t flat : edgedet::cpu::diou_nms(all, scores.data(), count, classes, attributes)) {
+            found->boxes.push_back(all[flat / classes]);
+            found->scores.push_back(scores.data()[flat]);
+            found->class_ids.push_back(flat % classes);
+        }
     }
-    return Indices(kept->data(), {kept->size()}, owner);
+    const size_t kept = found->boxes.size();
+    return nb::make_tuple(nb::ndarray<nb::numpy, float>(found->boxes.data(), {kept, 4}, owner),
+                          nb::ndarray<nb::numpy, float>(found->scores.data(), {kept}, owner),
+                          nb::ndarray<nb::numpy, int64_t>(found->class_ids.data(), {kept}, owner));
 }
 
 }  // namespace
@@ -35,5 +47,5 @@ Indices diou_nms(const Boxes& boxes, const Scores& scores, float score_threshold
 NB_MODULE(_cpu, module) {
     module.def("diou_nms", &diou_nms, "boxes"_a, "scores"_a, "score_threshold"_a, "iou_threshold"_a, "beta"_a,
                "pre_nms_top_k"_a, "max_detections"_a, "class_agnostic"_a,
-               "The kept pairs of one image as flat indices `box * classes + class`, best first: uint32 `[n]`.");
+               "The detections of one image, best first: boxes `[n, 4]`, scores `[n]`, class ids `[n]` int64.");
 }

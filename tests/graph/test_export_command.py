@@ -99,7 +99,7 @@ class TestCommand:
             raise EdgedetError("recorded")
 
         monkeypatch.setattr(export_module, "export_model", record)
-        run(MODEL, "--imgsz", "64x96", "--classes", "5", "--dynamic-batch", "--activation", "mish", code=2)
+        run(MODEL, "--imgsz", "64x96", "--classes", "5", "--dynamic-batch", "--activation", "mish", "--nms", code=2)
         assert given == {
             "model": MODEL,
             "out": None,
@@ -110,6 +110,7 @@ class TestCommand:
             "classes": 5,
             "size": (64, 96),
             "activation": "mish",
+            "nms": True,
         }
 
     @pytest.mark.slow

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from nms_implementations import detections, in_onnx_reference, in_onnx_runtime
+from nms_implementations import detections, in_onnx_reference, in_onnx_runtime, model
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, native, reference
@@ -387,3 +388,13 @@ class TestFunctionBody:
         scores = np.linspace(0.9, 0.3, 300, dtype=np.float32)[:, None]
         kept, _, _ = detections(boxes, scores, DIoUNMS(iou_threshold=0.5))
         np.testing.assert_array_equal(kept, boxes[::2])
+
+    @pytest.mark.parametrize("opset", [18, 21])
+    def test_in_a_later_opset(self, opset: int) -> None:
+        boxes, scores = self.scenes()
+        attributes = DIoUNMS(iou_threshold=0.3)
+        content = model(attributes, opset=opset).SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        found = session.run(None, {"boxes": boxes, "scores": scores})
+        for one, other in zip(found, in_onnx_runtime(boxes, scores, attributes), strict=True):
+            np.testing.assert_array_equal(np.asarray(one), other)

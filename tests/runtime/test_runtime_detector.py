@@ -94,7 +94,7 @@ def test_boxes_beside_the_image_are_left_out(detector: Detector) -> None:
     boxes = np.array([[[0, 0, 30, 20], [0, 40, 30, 60], [0, 20, 64, 40]]], np.float32)
     scores = np.zeros((1, 3, 3), np.float32)
     scores[0, :, 0] = (0.9, 0.8, 0.7)
-    (found,) = detector.postprocess(boxes, scores, [letterbox(32, 64, SIDE, SIDE)])
+    (found,) = detector.postprocess({"boxes": boxes, "scores": scores}, [letterbox(32, 64, SIDE, SIDE)])
     assert found.xyxy.tolist() == [[0, 0, 30, 20], [0, 20, 64, 32]]
     np.testing.assert_array_equal(found.score, np.float32([0.9, 0.7]))
     assert found.class_id.tolist() == [0, 0]

@@ -11,16 +11,17 @@ from edgedet.ops.diou_nms.definition import DOMAIN, OP_TYPE
 # Boxes that touch are compared in float64, in which no float32 box overflows. Suppression is Cluster-NMS (Zheng et al.,
 # 2021): a box stays alive unless an alive one before it suppresses it, anew until nothing changes: greedy's answer.
 _TEXT = f"""
-<opset_import: ["" : 17], domain: "{DOMAIN}">
+<opset_import: ["" : OPSET], domain: "{DOMAIN}">
 {OP_TYPE} <score_threshold, iou_threshold, beta, pre_nms_top_k, max_detections, class_agnostic>
 (boxes, scores) => (num_dets, det_boxes, det_scores, det_classes)
 {{
-  none = Constant <value = int64[0] {{}}> ()
   zero = Constant <value = int64[1] {{0}}> ()
   one = Constant <value = int64[1] {{1}}> ()
   two = Constant <value = int64[1] {{2}}> ()
   four = Constant <value = int64[1] {{4}}> ()
   rest = Constant <value = int64[1] {{-1}}> ()
+  each_of_three = Constant <value = int64[3] {{1, 1, 1}}> ()
+  each_of_four = Constant <value = int64[4] {{1, 1, 1, 1}}> ()
 
   images = Shape <start = 0, end = 1> (boxes)
   no_classes_or_more = Shape <start = 2, end = 3> (scores)
@@ -33,9 +34,9 @@ _TEXT = f"""
   infinity = CastLike (infinity_float, boxes)
   lengths = Abs (boxes)
   finite_sides = Less (lengths, infinity)
-  finite_counts = Cast <to = 6> (finite_sides)
-  finite_count = ReduceMin <axes = [2]> (finite_counts)
-  finite = Cast <to = 9> (finite_count)
+  finite_ints = Cast <to = 7> (finite_sides)
+  finite_counts = ReduceSum (finite_ints, two)
+  finite = Equal (finite_counts, four)
   threshold_float = Constant <value_float: float = @score_threshold> ()
   threshold = CastLike (threshold_float, scores)
   above = Greater (scores, threshold)
@@ -68,9 +69,9 @@ _TEXT = f"""
   best_boxes = GatherND <batch_dims = 1> (padded_boxes, anchor_indices)
 
   # Pairs that may matter, by exact comparisons: of one class, both with an area and touching, the better one first.
-  x1, y1, x2, y2 = Split <axis = 2> (best_boxes)
+  x1, y1, x2, y2 = Split <axis = 2> (best_boxes, each_of_four)
   boxes_behind = Transpose <perm = [0, 2, 1]> (best_boxes)
-  other_x1, other_y1, other_x2, other_y2 = Split <axis = 1> (boxes_behind)
+  other_x1, other_y1, other_x2, other_y2 = Split <axis = 1> (boxes_behind, each_of_four)
   wide = Less (x1, x2)
   tall = Less (y1, y2)
   with_area = And (wide, tall)
@@ -104,15 +105,15 @@ _TEXT = f"""
   pairs = Transpose <perm = [1, 0]> (pair_rows)
 
   # DIoU of those pairs.
-  image_place, first_place, second_place = Split <axis = 1> (pairs)
+  image_place, first_place, second_place = Split <axis = 1> (pairs, each_of_three)
   first_places = Concat <axis = 1> (image_place, first_place)
   second_places = Concat <axis = 1> (image_place, second_place)
   first_boxes = GatherND (best_boxes, first_places)
   second_boxes = GatherND (best_boxes, second_places)
   first = Cast <to = 11> (first_boxes)
   second = Cast <to = 11> (second_boxes)
-  ax1, ay1, ax2, ay2 = Split <axis = 1> (first)
-  bx1, by1, bx2, by2 = Split <axis = 1> (second)
+  ax1, ay1, ax2, ay2 = Split <axis = 1> (first, each_of_four)
+  bx1, by1, bx2, by2 = Split <axis = 1> (second, each_of_four)
   half = Constant <value = double {{0.5}}> ()
   right = Min (ax2, bx2)
   left = Max (ax1, bx1)
@@ -222,11 +223,14 @@ _TEXT = f"""
 """
 
 
-@lru_cache(maxsize=1)
-def function_body() -> FunctionProto:
-    """`DIoUNMS` for `[B, N, 4]` boxes and `[B, N, C]` scores, see `definition`; opset 17.
+@lru_cache
+def function_body(opset: int) -> FunctionProto:
+    """`DIoUNMS` for `[B, N, 4]` boxes and `[B, N, C]` scores, see `definition`.
 
     Outputs: `num_dets [B, 1]` int32, `det_boxes [B, K, 4]`, `det_scores [B, K]`, `det_classes [B, K]` int32, where K is
     `max_detections`. Behind an image's detections stand boxes of zeros, scores of 0 and classes of -1.
+
+    Args:
+        opset: of the model that it is for, 17 or later.
     """
-    return parser.parse_function(_TEXT)
+    return parser.parse_function(_TEXT.replace("OPSET", str(opset)))

@@ -33,10 +33,9 @@ def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floa
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    boxes, scores = _array(boxes), _array(scores)
-    flat = _cpu.diou_nms(
-        boxes,
-        scores,
+    kept: tuple[Floats, Floats, Indices] = _cpu.diou_nms(
+        _array(boxes),
+        _array(scores),
         attributes.score_threshold,
         attributes.iou_threshold,
         attributes.beta,
@@ -44,8 +43,7 @@ def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floa
         attributes.max_detections,
         attributes.class_agnostic,
     )
-    anchors, class_ids = np.divmod(flat.astype(np.int64), max(scores.shape[1], 1))
-    return boxes[anchors], scores[anchors, class_ids], class_ids
+    return kept
 
 
 def _array(values: Any) -> Floats:

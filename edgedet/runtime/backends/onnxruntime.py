@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import MEBIBYTE, read_bytes
-from edgedet.runtime.backend import TensorInfo
+from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo
 from edgedet.spec import Spec, spec_from_json
 
 METADATA_KEY = "edgedet"
@@ -26,8 +26,16 @@ EXPORT_AGAIN = "export it with `edgedet export model.pt`"
 EXTERNAL_DATA_KEY = re.compile(rb"\x0a(\x08|\x88\x80*\x00)location")
 SPINNING = "session.intra_op.allow_spinning"
 KEEP_QUANTIZERS = "session.disable_quant_qdq"
+INT32_OUTPUTS = ("num_dets", "det_classes")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+}
+
+Shape = tuple[int | None, ...]
 
 
 class OnnxRuntimeBackend:
@@ -164,9 +172,12 @@ def _read_spec(session: ort.InferenceSession, path: Path) -> Spec:
 
 def _require_interface(backend: OnnxRuntimeBackend, spec: Spec, path: Path) -> None:
     """Refuses a model whose inputs and outputs are not those that its specification promises."""
-    size, classes = spec.preprocess, len(spec.class_names)
-    expected_inputs: dict[str, tuple[int | None, ...]] = {"images": (None, 3, size.height, size.width)}
-    expected_outputs: dict[str, tuple[int | None, ...]] = {"boxes": (None, None, 4), "scores": (None, None, classes)}
+    size, classes, rows = spec.preprocess, len(spec.class_names), spec.postprocess.max_detections
+    expected_inputs: dict[str, Shape] = {"images": (None, 3, size.height, size.width)}
+    expected_outputs: dict[str, Shape] = {"boxes": (None, None, 4), "scores": (None, None, classes)}
+    if NMS_OUTPUTS[0] in {tensor.name for tensor in backend.outputs}:
+        shapes: list[Shape] = [(None, 1), (None, rows, 4), (None, rows), (None, rows)]
+        expected_outputs = dict(zip(NMS_OUTPUTS, shapes, strict=True))
     for kind, tensors, expected in (
         ("input", backend.inputs, expected_inputs),
         ("output", backend.outputs, expected_outputs),
@@ -175,12 +186,13 @@ def _require_interface(backend: OnnxRuntimeBackend, spec: Spec, path: Path) -> N
         if set(found) != set(expected):
             raise _interface_error(path, f"its {kind}s are {_listed(found)}, not {_listed(expected)}")
         for name, shape in expected.items():
-            if found[name].dtype != np.float32 or not _fits(found[name].shape, shape):
+            dtype = np.dtype(np.int32 if name in INT32_OUTPUTS else np.float32)
+            if found[name].dtype != dtype or not _fits(found[name].shape, shape):
                 actual = f"{found[name].dtype} {_shape(found[name].shape)}"
-                raise _interface_error(path, f"its {kind} {name} is {actual}, not float32 {_shape(shape)}")
+                raise _interface_error(path, f"its {kind} {name} is {actual}, not {dtype} {_shape(shape)}")
 
 
-def _fits(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+def _fits(shape: Shape, expected: Shape) -> bool:
     return len(shape) == len(expected) and all(
         size is None or wanted is None or size == wanted for size, wanted in zip(shape, expected, strict=True)
     )
@@ -194,7 +206,7 @@ def _listed(names: Mapping[str, object]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _shape(shape: tuple[int | None, ...]) -> str:
+def _shape(shape: Shape) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
