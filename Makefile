@@ -1,6 +1,7 @@
 # On a machine with Python 3.10 or newer (with venv), a C++ compiler and make:
 #   make demo   trains, exports, evaluates and measures a detector on a generated set
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
+#   make operators   edgedet's operators for ONNX Runtime, in build/native
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,12 +10,17 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-.PHONY: demo test test-slow lint format clean
+# The operators for ONNX Runtime. Its headers come from Debian; without network, or elsewhere, set ONNXRUNTIME_INCLUDE_DIR.
+BUILD := build/native
+ONNXRUNTIME_INCLUDE_DIR ?= $(shell plugins/onnxruntime/fetch_headers.sh build/onnxruntime 2>/dev/null)
+
+.PHONY: demo test test-slow operators lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
 
 test: lint
+	-@$(MAKE) operators
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -22,6 +28,11 @@ endif
 
 test-slow: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+operators: $(VENV)/.for-development
+	@test -n "$(ONNXRUNTIME_INCLUDE_DIR)" || { echo "no headers of ONNX Runtime: its operators are not built, their tests are skipped"; exit 1; }
+	$(BIN)/cmake -S . -B $(BUILD) -DONNXRUNTIME_INCLUDE_DIR="$(ONNXRUNTIME_INCLUDE_DIR)" > /dev/null
+	$(BIN)/cmake --build $(BUILD) --parallel 2
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

@@ -8,13 +8,16 @@ from edgedet.errors import EdgedetError, unknown_value
 from edgedet.runtime.detector import Detector
 
 
-def load_detector(path: Path, *, threads: int | None = None, device: str | None = None) -> Detector:
+def load_detector(
+    path: Path, *, threads: int | None = None, device: str | None = None, operators: Path | None = None
+) -> Detector:
     """The detector in a `.onnx` file (ONNX Runtime) or a `.pt` checkpoint (PyTorch).
 
     Args:
         path: the model file.
         threads: threads for inference; None lets the backend choose.
         device: `cpu`, `cuda`, ...; None is the CPU.
+        operators: library of edgedet's operators for ONNX Runtime; checkpoints need none.
 
     Raises:
         EdgedetError: the file is missing, broken, or was not made by edgedet.
@@ -27,7 +30,7 @@ def load_detector(path: Path, *, threads: int | None = None, device: str | None 
     if suffix == ".onnx":
         from edgedet.runtime.backends import onnxruntime
 
-        return Detector(*onnxruntime.load(path, threads=threads, device=device))
+        return Detector(*onnxruntime.load(path, threads=threads, device=device, operators=operators))
     if suffix == ".pt":
         from edgedet.runtime.backends import torch
 

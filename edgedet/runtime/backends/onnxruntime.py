@@ -65,13 +65,17 @@ class OnnxRuntimeBackend:
         return dict(zip(self._output_names, results, strict=True))
 
 
-def load(path: Path, *, threads: int | None = None, device: str | None = None) -> tuple[OnnxRuntimeBackend, Spec]:
+def load(
+    path: Path, *, threads: int | None = None, device: str | None = None, operators: Path | None = None
+) -> tuple[OnnxRuntimeBackend, Spec]:
     """The backend and the specification in an ONNX file that edgedet exported.
 
     Args:
         path: the file; it must hold its weights itself.
         threads: threads for inference; None: one for each physical core.
         device: `cpu` (None is the same) or `cuda`.
+        operators: library of edgedet's operators for ONNX Runtime (`make operators`): code that is run. None: a file's
+            operators are computed by their function bodies.
 
     Raises:
         EdgedetError: the file is missing, too large, broken, not one of edgedet's, or the device is not there.
@@ -80,7 +84,7 @@ def load(path: Path, *, threads: int | None = None, device: str | None = None) -
     if EXTERNAL_DATA_KEY.search(data):
         raise EdgedetError("keeps weights in other files, which are not followed", where=path, fix=EXPORT_AGAIN)
     device = device or "cpu"
-    session = open_session(data, path, threads=threads, device=device)
+    session = open_session(data, path, threads=threads, device=device, operators=operators)
     spec = _read_spec(session, path)
     backend = OnnxRuntimeBackend(session, device)
     _require_interface(backend, spec, path)
@@ -95,13 +99,14 @@ def open_session(
     device: str = "cpu",
     optimize: bool = True,
     keep_quantizers: bool = False,
+    operators: Path | None = None,
 ) -> ort.InferenceSession:
     """A session on the bytes of an ONNX file.
 
     Args:
         data: the bytes.
         path: named where something is wrong.
-        threads, device: see `load`.
+        threads, device, operators: see `load`.
         optimize, keep_quantizers: see `session_options`; quantizers are kept too where there is no session otherwise.
     """
     if device not in PROVIDERS:
@@ -110,7 +115,9 @@ def open_session(
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     try:
-        session = _start(data, threads, provider, optimize, keep_quantizers)
+        session = _start(data, threads, provider, optimize, keep_quantizers, operators)
+    except EdgedetError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -123,7 +130,7 @@ def open_session(
 
 
 def _start(
-    data: bytes, threads: int | None, provider: str, optimize: bool, keep_quantizers: bool
+    data: bytes, threads: int | None, provider: str, optimize: bool, keep_quantizers: bool, operators: Path | None
 ) -> ort.InferenceSession:
     """A session; one that keeps quantizers as nodes of their own if there is none otherwise.
 
@@ -131,10 +138,29 @@ def _start(
     """
     try:
         options = session_options(threads, optimize=optimize, keep_quantizers=keep_quantizers)
+        _register(options, operators)
         return ort.InferenceSession(data, options, providers=[provider])
+    except EdgedetError:
+        raise
     except Exception:  # ONNX Runtime's exceptions share no base class below Exception
         options = session_options(threads, optimize=optimize, keep_quantizers=True)
+        _register(options, operators)
         return ort.InferenceSession(data, options, providers=[provider])
+
+
+def _register(options: ort.SessionOptions, operators: Path | None) -> None:
+    if operators is None:
+        return
+    if not operators.is_file():
+        raise EdgedetError("no such library of operators", where=operators, fix="build it: make operators")
+    try:
+        options.register_custom_ops_library(str(operators.resolve()))
+    except Exception as error:  # as above
+        raise EdgedetError(
+            f"not a library of operators that ONNX Runtime {ort.__version__} can load ({_reason(error)})",
+            where=operators,
+            fix="build it for this machine: make operators",
+        ) from error
 
 
 def session_options(threads: int | None, *, optimize: bool = True, keep_quantizers: bool = False) -> ort.SessionOptions:

@@ -1,0 +1,152 @@
+// edgedet's operators for ONNX Runtime. A session that this library is registered with computes them here; any other
+// computes the function bodies that the files carry. Nothing is linked: ONNX Runtime hands its interface over.
+#define ORT_API_MANUAL_INIT
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/diou_nms.h"
+
+namespace {
+
+// ONNX Runtime 1.17's: the oldest that edgedet runs on.
+constexpr uint32_t API_VERSION = 17;
+
+// No exception may leave the library.
+template <typename Work>
+OrtStatusPtr status_of(Work work) noexcept {
+    try {
+        work();
+        return nullptr;
+    } catch (const Ort::Exception& error) {
+        return Ort::Status(error).release();
+    } catch (const std::exception& error) {
+        return Ort::Status(error).release();
+    }
+}
+
+template <typename Float>
+struct Kernel {
+    explicit Kernel(const OrtKernelInfo* handle) {
+        const Ort::ConstKernelInfo info(handle);
+        const auto whole = [&](const char* name) { return info.GetAttribute<int64_t>(name); };
+        attributes_ = {info.GetAttribute<float>("score_threshold"), info.GetAttribute<float>("iou_threshold"),
+                       info.GetAttribute<float>("beta"),            whole("pre_nms_top_k"),
+                       whole("max_detections"),                     whole("class_agnostic") != 0};
+        // Written so that NaN does not hold either.
+        require(attributes_.score_threshold >= 0 && attributes_.score_threshold <= 1, "score_threshold from 0 to 1");
+        require(attributes_.iou_threshold >= 0 && attributes_.iou_threshold <= 1, "iou_threshold from 0 to 1");
+        require(attributes_.beta > 0, "beta above 0");
+        require(attributes_.pre_nms_top_k >= 1, "pre_nms_top_k of 1 or more");
+        require(attributes_.max_detections >= 1, "max_detections of 1 or more");
+    }
+
+    // Sessions may be run from several threads at once: nothing is kept here.
+    OrtStatusPtr ComputeV2(OrtKernelContext* handle) const {
+        return status_of([&] { compute(handle); });
+    }
+
+private:
+    void compute(OrtKernelContext* handle) const {
+        Ort::KernelContext context(handle);
+        const auto boxes = context.GetInput(0), scores = context.GetInput(1);
+        const auto shape = boxes.GetTensorTypeAndShapeInfo().GetShape();
+        const auto score_shape = scores.GetTensorTypeAndShapeInfo().GetShape();
+        require(shape.size() == 3 && shape[2] == 4, "boxes [B, N, 4]");
+        require(score_shape.size() == 3 && score_shape[0] == shape[0] && score_shape[1] == shape[1],
+                "scores [B, N, C] for boxes [B, N, 4]");
+        const int64_t images = shape[0], count = shape[1], classes = score_shape[2], rows = attributes_.max_detections;
+        require(classes == 0 || count <= UINT32_MAX / classes, "fewer than 2^32 pairs of box and class");
+        auto* num_dets = output<int32_t>(context, 0, {images, 1});
+        auto* det_boxes = output<Float>(context, 1, {images, rows, 4});
+        auto* det_scores = output<Float>(context, 2, {images, rows});
+        auto* det_classes = output<int32_t>(context, 3, {images, rows});
+        std::vector<float> boxes_as_floats, scores_as_floats;
+        for (int64_t image = 0; image < images; ++image) {
+            const Float* image_boxes = boxes.GetTensorData<Float>() + image * count * 4;
+            const Float* image_scores = scores.GetTensorData<Float>() + image * count * classes;
+            const float* corners = floats(image_boxes, count * 4, boxes_as_floats);
+            const auto kept =
+                edgedet::cpu::diou_nms(reinterpret_cast<const edgedet::Box*>(corners),
+                                       floats(image_scores, count * classes, scores_as_floats), count, classes, attributes_);
+            const auto found = static_cast<int64_t>(kept.size());
+            num_dets[image] = static_cast<int32_t>(found);
+            for (int64_t row = 0; row < rows; ++row, ++det_scores, ++det_classes, det_boxes += 4) {
+                if (row < found) {
+                    const int64_t flat = kept[static_cast<size_t>(row)];
+                    std::copy_n(image_boxes + flat / classes * 4, 4, det_boxes);
+                    *det_scores = image_scores[flat];
+                    *det_classes = static_cast<int32_t>(flat % classes);
+                } else {
+                    std::fill_n(det_boxes, 4, Float{});
+                    *det_scores = Float{};
+                    *det_classes = -1;
+                }
+            }
+        }
+    }
+
+    static void require(bool holds, const char* what) {
+        if (!holds) throw Ort::Exception(std::string("EdgeDetDIoUNMS takes ") + what, ORT_INVALID_ARGUMENT);
+    }
+
+    template <typename Type>
+    static Type* output(Ort::KernelContext& context, size_t index, std::vector<int64_t> shape) {
+        return context.GetOutput(index, shape).template GetTensorMutableData<Type>();
+    }
+
+    // The same values in float32: those of float16 are converted.
+    static const float* floats(const Float* values, int64_t count, std::vector<float>& converted) {
+        if constexpr (std::is_same_v<Float, float>) {
+            return values;
+        } else {
+            converted.resize(static_cast<size_t>(count));
+            std::transform(values, values + count, converted.begin(), [](Float value) { return value.ToFloat(); });
+            return converted.data();
+        }
+    }
+
+    edgedet::cpu::DIoUNMS attributes_{};
+};
+
+// Every float type that a graph may have needs an operator of its own: with one missing, ONNX Runtime would refuse the
+// graph instead of computing the function body.
+template <typename Float, ONNXTensorElementDataType ELEMENT>
+struct DIoUNMS : Ort::CustomOpBase<DIoUNMS<Float, ELEMENT>, Kernel<Float>, /*WithStatus=*/true> {
+    OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
+        return status_of([&] { *kernel = new Kernel<Float>(info); });
+    }
+    const char* GetName() const { return "EdgeDetDIoUNMS"; }
+    const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+    size_t GetInputTypeCount() const { return 2; }
+    ONNXTensorElementDataType GetInputType(size_t) const { return ELEMENT; }
+    size_t GetOutputTypeCount() const { return 4; }
+    ONNXTensorElementDataType GetOutputType(size_t index) const {
+        return index == 0 || index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : ELEMENT;
+    }
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
+                                                                               const OrtApiBase* base) {
+    const OrtApi* api = base->GetApi(API_VERSION);
+    if (api == nullptr) return nullptr;  // an ONNX Runtime before 1.17 computes the function bodies
+    Ort::InitApi(api);
+    return status_of([&] {
+        static const DIoUNMS<float, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> of_float;
+        static const DIoUNMS<Ort::Float16_t, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16> of_float16;
+        static Ort::CustomOpDomain domain("edgedet");
+        static const bool filled = [] {
+            domain.Add(&of_float);
+            domain.Add(&of_float16);
+            return true;
+        }();
+        (void)filled;
+        Ort::UnownedSessionOptions(options).Add(domain);
+    });
+}

@@ -1,0 +1,123 @@
+"""The library of operators for ONNX Runtime: what it gives is held to the reference in `test_diou_nms` too."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from nms_implementations import OPERATORS, by_operator, in_onnx_runtime, model
+from tiny_onnx import SPEC, picture, tiny_model
+
+from edgedet.errors import EdgedetError
+from edgedet.graph.nms import with_nms
+from edgedet.ops.diou_nms import DIoUNMS
+from edgedet.runtime.load import load_detector
+
+needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason=f"{OPERATORS} is not built: make operators")
+
+
+def scene(dtype: str, images: int = 3, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    corners = rng.random((images, count, 2)) * 100
+    boxes = np.concatenate([corners, corners + rng.random((images, count, 2)) * 40], axis=2)
+    return boxes.astype(dtype), rng.random((images, count, 4)).astype(dtype)
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_every_float_type_gives_what_the_function_body_gives(dtype: str) -> None:
+    boxes, scores = scene(dtype)
+    attributes = DIoUNMS(iou_threshold=0.3)
+    for found, expected in zip(
+        by_operator(boxes, scores, attributes), in_onnx_runtime(boxes, scores, attributes), strict=True
+    ):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+@needs_library
+def test_it_takes_the_place_of_the_body(tmp_path: Path) -> None:
+    boxes, scores = scene("float32")
+    names = {}
+    for operators in (False, True):
+        options = onnxruntime.SessionOptions()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(tmp_path / "profile")
+        if operators:
+            options.register_custom_ops_library(str(OPERATORS))
+        session = onnxruntime.InferenceSession(model(DIoUNMS()).SerializeToString(), options)
+        session.run(None, {"boxes": boxes, "scores": scores})
+        events = json.loads(Path(session.end_profiling()).read_text())
+        names[operators] = {event["args"]["op_name"] for event in events if "op_name" in event.get("args", {})}
+    assert names[True] == {"EdgeDetDIoUNMS"}
+    assert "Loop" in names[False] and "EdgeDetDIoUNMS" not in names[False]
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_one_session_in_several_threads(dtype: str) -> None:
+    attributes = DIoUNMS(iou_threshold=0.3)
+    inputs = [tuple(array[:, : 50 + 10 * place] for array in scene(dtype)) for place in range(8)]
+    expected = [by_operator(*arrays, attributes) for arrays in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda arrays: by_operator(*arrays, attributes), inputs * 5))
+        for found, wanted in zip(results, expected * 5, strict=True):
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [("iou_threshold", 1.5, "iou_threshold from 0 to 1"), ("beta", float("nan"), "beta above 0")],
+)
+def test_attributes_out_of_range_are_refused(tmp_path: Path, name: str, value: float, wanted: str) -> None:
+    broken = with_nms(tiny_model(), DIoUNMS())
+    for attribute in broken.graph.node[-1].attribute:
+        if attribute.name == name:
+            attribute.f = value
+    onnx.save(broken, tmp_path / "broken.onnx")
+    with pytest.raises(EdgedetError, match=f"EdgeDetDIoUNMS takes {wanted}"):
+        load_detector(tmp_path / "broken.onnx", operators=OPERATORS)
+
+
+@needs_library
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    boxes, scores = scene("float32")
+    with pytest.raises(Exception, match=r"EdgeDetDIoUNMS takes scores \[B, N, C\]"):
+        by_operator(boxes, scores[:, :-1], DIoUNMS())
+
+
+@needs_library
+def test_a_detector_with_it_finds_the_same(tmp_path: Path) -> None:
+    onnx.save(with_nms(tiny_model(), DIoUNMS(**SPEC.postprocess.model_dump())), tmp_path / "tiny.onnx")
+    images = [picture(64, 64, ((0, 0, 8, 8), "red"), ((16, 16, 24, 24), "blue"))]
+    (found,), (expected,) = (
+        load_detector(tmp_path / "tiny.onnx", operators=operators).detect(images) for operators in (OPERATORS, None)
+    )
+    assert found.name == expected.name and len(found) == 2
+    np.testing.assert_array_equal(found.xyxy, expected.xyxy)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a library"])
+def test_a_library_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    library = tmp_path / "library.so"
+    if content is not None:
+        library.write_bytes(content)
+    with pytest.raises(EdgedetError, match="library of operators") as caught:
+        load_detector(tmp_path / "tiny.onnx", operators=library)
+    assert "make operators" in str(caught.value.fix)
+
+
+def test_a_library_of_something_else_is_refused(tmp_path: Path) -> None:
+    from edgedet.ops import _cpu
+
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    with pytest.raises(EdgedetError, match="not a library of operators"):
+        load_detector(tmp_path / "tiny.onnx", operators=Path(_cpu.__file__))
