@@ -69,6 +69,7 @@ def measure_latency(
     iterations: int = 100,
     warmup: int = 10,
     image: Path | None = None,
+    operators: Path | None = None,
 ) -> Latency:
     """The latency of a model file, its process pinned to as many cores as it has threads.
 
@@ -78,12 +79,13 @@ def measure_latency(
         iterations: timed runs of each kind.
         warmup: runs before them, not timed.
         image: the image to detect in; None generates one of 640x480.
+        operators: library of edgedet's operators for ONNX Runtime.
 
     Raises:
         EdgedetError: the model or the image cannot be read, or there are fewer cores than threads.
     """
     with pinned(threads) as cores:
-        detector = load_detector(model, threads=threads)
+        detector = load_detector(model, threads=threads, operators=operators)
         picture = generated_image() if image is None else read_image(image)
         images = [picture] * (detector.backend.inputs[0].shape[0] or 1)
         tensor, _ = detector.preprocess(images)
@@ -99,6 +101,7 @@ def measure_latency(
         "warmup": warmup,
         "batch": len(images),
         "input": f"{image or 'generated'} ({picture.shape[1]}x{picture.shape[0]})",
+        "operators": None if operators is None else str(operators),
         "detections": found,
     }
     return Latency(

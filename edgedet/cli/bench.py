@@ -16,13 +16,19 @@ def command(
     image: Annotated[
         Path | None, typer.Option(help="Image to detect in.", show_default="a generated one, 640x480")
     ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure latency percentiles and throughput, with the protocol they were measured under."""
     from edgedet.bench.latency import measure_latency
     from edgedet.cli.output import emit
 
-    latency = measure_latency(model, threads=threads, iterations=iterations, warmup=warmup, image=image)
+    latency = measure_latency(
+        model, threads=threads, iterations=iterations, warmup=warmup, image=image, operators=operators
+    )
     emit(latency.to_dict(), as_json, _render)
 
 

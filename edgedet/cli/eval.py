@@ -34,6 +34,10 @@ def command(
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="the backend's choice")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
+    ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Print the milliseconds that each stage takes.")] = False,
     save_predictions: Annotated[
         Path | None,
@@ -57,7 +61,11 @@ def command(
 
     if predictions is not None:
         _require_no_model_options(
-            threads=threads, device=device, save_predictions=save_predictions, speed=speed or None
+            threads=threads,
+            device=device,
+            operators=operators,
+            save_predictions=save_predictions,
+            speed=speed or None,
         )
         (data,) = _expect(paths, 1, "edgedet eval --predictions results.json DATA")
         evaluation = run.evaluate_results(predictions, data, split=split, plots=plots)
@@ -70,6 +78,7 @@ def command(
             batch=batch,
             threads=threads,
             device=device,
+            operators=operators,
             save_predictions=save_predictions,
             plots=plots,
             track=partial(output.track, unit="images", per_item=batch),

@@ -32,6 +32,10 @@ def command(
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="one a core")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    operators: Annotated[
+        Path | None,
+        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
+    ] = None,
 ) -> None:
     """Detect objects and draw them."""
     from contextlib import closing
@@ -43,7 +47,7 @@ def command(
     from edgedet.runtime.sources import open_source
 
     frames = open_source(source)
-    detector = load_detector(model, threads=threads, device=device)
+    detector = load_detector(model, threads=threads, device=device, operators=operators)
     detector = detector.with_postprocess(score_threshold=score, iou_threshold=iou)
     done, stopped = 0, False
     try:

@@ -107,6 +107,7 @@ def evaluate_model(
     batch: int = 8,
     threads: int | None = None,
     device: str | None = None,
+    operators: Path | None = None,
     save_predictions: Path | None = None,
     plots: Path | None = None,
     track: Track = no_progress,
@@ -120,6 +121,7 @@ def evaluate_model(
         batch: images that are run together.
         threads: threads for inference; None lets the backend choose.
         device: `cpu` (None is the same), `cuda`, ...
+        operators: library of edgedet's operators for ONNX Runtime.
         save_predictions: where the detections are written as a COCO results file.
         plots: folder for the precision-recall curve.
         track: watches the batches.
@@ -127,7 +129,7 @@ def evaluate_model(
     _require_writable(plots, save_predictions)
     if save_predictions is not None and save_predictions.resolve() in (model.resolve(), data.resolve()):
         raise EdgedetError("would replace what is evaluated", where=save_predictions, fix="name another file")
-    detector = load_detector(model, threads=threads, device=device)
+    detector = load_detector(model, threads=threads, device=device, operators=operators)
     dataset = read_dataset(data)
     samples = _samples(dataset, split)
     evaluation = evaluate(detector, samples, dataset.class_names, batch=batch, track=track)
