@@ -10,9 +10,7 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-# The operators for ONNX Runtime. Its headers come from Debian; without network, or elsewhere, set ONNXRUNTIME_INCLUDE_DIR.
 BUILD := build/native
-ONNXRUNTIME_INCLUDE_DIR ?= $(shell plugins/onnxruntime/fetch_headers.sh build/onnxruntime 2>/dev/null)
 
 .PHONY: demo test test-slow operators lint format clean
 
@@ -29,10 +27,12 @@ endif
 test-slow: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
+# ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says.
 operators: $(VENV)/.for-development
-	@test -n "$(ONNXRUNTIME_INCLUDE_DIR)" || { echo "no headers of ONNX Runtime: its operators are not built, their tests are skipped"; exit 1; }
-	$(BIN)/cmake -S . -B $(BUILD) -DONNXRUNTIME_INCLUDE_DIR="$(ONNXRUNTIME_INCLUDE_DIR)" > /dev/null
-	$(BIN)/cmake --build $(BUILD) --parallel 2
+	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" && \
+		$(BIN)/cmake -S . -B $(BUILD) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
+		$(BIN)/cmake --build $(BUILD) --parallel 2 || \
+		{ echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

@@ -14,7 +14,8 @@ if [[ ! -e $include/onnxruntime_c_api.h ]]; then
         > "$folder/apt/sources"
     options=(-o Dir::Etc::sourcelist="$folder/apt/sources" -o Dir::Etc::sourceparts=- -o Dir::State="$folder/apt"
         -o Dir::State::lists="$folder/apt/lists" -o Dir::State::status="$folder/apt/status"
-        -o Dir::Cache="$folder/apt/cache" -o APT::Sandbox::User=root -o Debug::NoLocking=1)
+        -o Dir::Cache="$folder/apt/cache" -o APT::Sandbox::User=root -o Debug::NoLocking=1
+        -o Acquire::Retries=1 -o Acquire::http::Timeout=20)
     apt-get "${options[@]}" -qq update >&2
     (cd "$folder" && apt-get "${options[@]}" -qq download libonnxruntime-dev >&2 && dpkg-deb -x libonnxruntime-dev_*.deb .)
 fi
