@@ -117,6 +117,8 @@ private:
 // graph instead of computing the function body.
 template <typename Float, ONNXTensorElementDataType ELEMENT>
 struct DIoUNMS : Ort::CustomOpBase<DIoUNMS<Float, ELEMENT>, Kernel<Float>, /*WithStatus=*/true> {
+    DIoUNMS() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
+
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
         return status_of([&] { *kernel = new Kernel<Float>(info); });
     }
