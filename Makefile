@@ -2,6 +2,7 @@
 #   make demo   trains, exports, evaluates and measures a detector on a generated set
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
 #   make operators   edgedet's operators for ONNX Runtime, in build/native
+#   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,15 +11,14 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-BUILD := build/native
-
-.PHONY: demo test test-slow operators lint format clean
+.PHONY: demo test test-slow operators aarch64 lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
 
 test: lint
 	-@$(MAKE) operators
+	-@if command -v aarch64-linux-gnu-g++ > /dev/null; then $(MAKE) aarch64; fi
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -28,11 +28,13 @@ test-slow: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says.
-operators: $(VENV)/.for-development
+operators aarch64: $(VENV)/.for-development
 	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" && \
-		$(BIN)/cmake -S . -B $(BUILD) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
-		$(BIN)/cmake --build $(BUILD) --parallel 2 || \
+		$(BIN)/cmake --preset $(PRESET) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
+		$(BIN)/cmake --build --preset $(PRESET) --parallel 2 || \
 		{ echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }
+operators: PRESET := host
+aarch64: PRESET := aarch64
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)
