@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgedet import __version__
-from edgedet.cli import bench, compare, data, demo, export, lint, models, predict, quantize, train
+from edgedet.cli import bench, compare, data, demo, doctor, export, lint, models, predict, quantize, train
 from edgedet.cli import eval as eval_verb
 from edgedet.cli.report import report
 
@@ -77,6 +77,7 @@ app.command("export")(export.command)
 app.command("compare")(compare.command)
 app.command("lint")(lint.command)
 app.command("bench")(bench.command)
+app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
 
 

@@ -18,7 +18,20 @@ from edgedet.cli.app import VerbGroup, app
 from edgedet.cli.report import BUG_EXIT_CODE, EXTRA_OF_PACKAGE
 from edgedet.errors import CheckFailedError, EdgedetError
 
-VERBS = ["data", "models", "train", "eval", "predict", "quantize", "export", "compare", "lint", "bench", "demo"]
+VERBS = [
+    "data",
+    "models",
+    "train",
+    "eval",
+    "predict",
+    "quantize",
+    "export",
+    "compare",
+    "lint",
+    "bench",
+    "doctor",
+    "demo",
+]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 
 

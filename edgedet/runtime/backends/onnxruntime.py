@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import MEBIBYTE, read_bytes
 from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo
+from edgedet.runtime.library import require_for_this_machine
 from edgedet.spec import Spec, spec_from_json
 
 METADATA_KEY = "edgedet"
@@ -151,8 +152,7 @@ def _start(
 def _register(options: ort.SessionOptions, operators: Path | None) -> None:
     if operators is None:
         return
-    if not operators.is_file():
-        raise EdgedetError("no such library of operators", where=operators, fix="build it: make operators")
+    require_for_this_machine(operators)
     try:
         options.register_custom_ops_library(str(operators.resolve()))
     except Exception as error:  # as above

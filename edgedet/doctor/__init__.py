@@ -1,0 +1,1 @@
+"""What works on this device, what is missing, and how to get it."""

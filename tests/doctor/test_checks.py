@@ -1,0 +1,128 @@
+"""What works on this device, and what does not, with the reason."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from nms_implementations import OPERATORS
+from typer.testing import CliRunner
+
+from edgedet.cli.app import app
+from edgedet.doctor import checks
+from edgedet.doctor.checks import BROKEN, MISSING, OK, Check, check_all
+from edgedet.ops import _cpu
+from edgedet.ops.diou_nms import native
+
+FOREIGN = {"x86_64": 183, "aarch64": 62}
+
+
+def of(name: str, *plugins: Path) -> Check:
+    return {check.name: check for check in check_all(plugins)}[name]
+
+
+def test_here_everything_works() -> None:
+    assert {check.state for check in check_all()} == {OK}
+    assert platform.machine() in of("device").detail
+    assert of("numpy").detail == np.__version__
+
+
+def test_a_package_that_is_not_there_is_missing_and_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks.PACKAGES, "no-such-package", ("no_such_package", "nothing; pip install it"))
+    found = of("no-such-package")
+    assert (found.state, found.detail) == (MISSING, "for nothing; pip install it")
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+
+
+def test_a_package_that_cannot_be_imported_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken_package.py").write_text("raise OSError('libsomething.so is not there')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(checks.PACKAGES, "broken-package", ("broken_package", "nothing"))
+    found = of("broken-package")
+    assert found.state == BROKEN and "libsomething.so is not there" in found.detail
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1 and "broken: broken-package" in result.stderr
+
+
+def test_kernels_that_find_something_else_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = native.diou_nms
+    monkeypatch.setattr(native, "diou_nms", lambda *inputs: tuple(part[1:] for part in right(*inputs)))
+    assert of("CPU kernels").state == BROKEN
+
+
+def test_kernels_that_cannot_be_loaded_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("edgedet.ops.diou_nms.native", "edgedet.ops.diou_nms"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "edgedet.ops._cpu", None)
+    monkeypatch.delattr("edgedet.ops._cpu", raising=False)
+    found = of("CPU kernels")
+    assert found.state == BROKEN and "cannot be loaded" in found.detail and "pip install" in str(found.fix)
+
+
+class TestPlugins:
+    def test_a_library_for_another_machine_is_not_opened(self, tmp_path: Path) -> None:
+        content = bytearray(Path(_cpu.__file__).read_bytes())
+        content[18:20] = FOREIGN[platform.machine()].to_bytes(2, "little")
+        path = tmp_path / "foreign.so"
+        path.write_bytes(content)
+        found = of(str(path), path)
+        assert found.state == BROKEN
+        assert found.detail.startswith("built for ") and found.detail.endswith(f"this machine is {platform.machine()}")
+
+    @pytest.mark.parametrize("content", [b"", b"text", b"\x7fELF"])
+    def test_a_file_that_is_no_library(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "library.so"
+        path.write_bytes(content)
+        assert of(str(path), path).detail == "not a library for 64-bit Linux"
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        assert of(str(tmp_path / "no.so"), tmp_path / "no.so").detail == "no such library"
+
+    def test_a_library_of_something_else(self) -> None:
+        path = Path(_cpu.__file__)
+        assert of(str(path), path).detail.startswith("not one of edgedet's")
+
+    def test_a_library_that_is_cut_off(self, tmp_path: Path) -> None:
+        path = tmp_path / "half.so"
+        whole = Path(_cpu.__file__).read_bytes()
+        for length in (64, 200, 4000, len(whole) // 2):
+            path.write_bytes(whole[:length])
+            assert of(str(path), path).detail.startswith("cut off"), "opening it would end the process"
+
+    def test_a_library_whose_needs_are_not_met(self, tmp_path: Path) -> None:
+        content = Path(_cpu.__file__).read_bytes()
+        assert content.count(b"libstdc++.so.6\0") == 1
+        path = tmp_path / "needy.so"
+        path.write_bytes(content.replace(b"libstdc++.so.6\0", b"libnowhere.so.\0"))
+        found = of(str(path), path)
+        assert found.detail.startswith("cannot be opened") and "libnowhere.so" in found.detail
+
+    @pytest.mark.skipif(not OPERATORS.exists(), reason=f"{OPERATORS} is not built: make operators")
+    def test_operators_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = of(str(OPERATORS), OPERATORS)
+        assert found.state == OK and "gives what its function body gives" in found.detail
+
+    @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+    def test_operators_of_others_do_not_pass_for_ours(self, tmp_path: Path) -> None:
+        import subprocess
+
+        path = tmp_path / "others.so"
+        source = "void *RegisterCustomOps(void *options, const void *base) { return 0; }"
+        subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", path], input=source, text=True, check=True)
+        found = of(str(path), path)
+        assert found.state == BROKEN and "EdgeDetDIoUNMS" in found.detail
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    result: Any = CliRunner().invoke(app, ["doctor", "--json"])
+    shown = json.loads(result.stdout)["checks"]
+    assert {"name", "state", "detail", "fix"} == set(shown[0])
+    assert [check["name"] for check in shown] == [check.name for check in check_all()]
+    assert SimpleNamespace(**shown[0]).name == "device"
