@@ -14,7 +14,7 @@ from edgedet.graph.verify import Images
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.ops.diou_nms.body import function_body
 from edgedet.ops.diou_nms.definition import DOMAIN, OP_TYPE
-from edgedet.runtime.backend import NMS_OUTPUTS
+from edgedet.runtime.backend import NMS_OUTPUTS, nms_shapes
 from edgedet.runtime.detector import Detector
 
 BOXES_AND_SCORES = ["boxes", "scores"]
@@ -69,9 +69,8 @@ def _node(attributes: DIoUNMS) -> NodeProto:
 
 
 def _outputs(batch: int | str, rows: int) -> list[ValueInfoProto]:
-    shapes = ([batch, 1], [batch, rows, 4], [batch, rows], [batch, rows])
     types = (TensorProto.INT32, TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT32)
-    return list(map(helper.make_tensor_value_info, NMS_OUTPUTS, types, shapes))
+    return list(map(helper.make_tensor_value_info, NMS_OUTPUTS, types, nms_shapes(batch, rows)))
 
 
 def require_same_detections(without: Detector, inside: Detector, images: Images, *, where: object = None) -> None:

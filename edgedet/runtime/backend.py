@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,13 @@ Outputs = Mapping[str, NDArray[Any]]
 `num_dets [B, 1]` int32, `det_boxes [B, K, 4]`, `det_scores [B, K]` float32 and `det_classes [B, K]` int32."""
 
 NMS_OUTPUTS = ("num_dets", "det_boxes", "det_scores", "det_classes")
+
+Size = TypeVar("Size")
+
+
+def nms_shapes(batch: Size, rows: int) -> list[tuple[Size | int, ...]]:
+    """The shapes of `NMS_OUTPUTS`."""
+    return [(batch, 1), (batch, rows, 4), (batch, rows), (batch, rows)]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgedet.boxes import Letterbox, areas
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, diou_nms
-from edgedet.runtime.backend import NMS_OUTPUTS, Backend, Outputs
+from edgedet.runtime.backend import NMS_OUTPUTS, Backend, Outputs, nms_shapes
 from edgedet.runtime.preprocess import preprocess
 from edgedet.runtime.results import Detections
 from edgedet.spec import Spec
@@ -139,7 +139,7 @@ class Detector:
         counts, boxes, scores, class_ids = (outputs[name] for name in NMS_OUTPUTS)
         shapes = [counts.shape, boxes.shape, scores.shape, class_ids.shape]
         problem = None
-        if shapes != [(batch, 1), (batch, rows, 4), (batch, rows), (batch, rows)]:
+        if shapes != nms_shapes(batch, rows):
             problem = f"{', '.join(NMS_OUTPUTS)} of {shapes}"
         elif counts.min(initial=0) < 0 or counts.max(initial=0) > rows:
             problem = f"counts from {counts.min()} to {counts.max()}, of {rows} rows"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import MEBIBYTE, read_bytes
-from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo
+from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo, nms_shapes
 from edgedet.runtime.library import require_for_this_machine
 from edgedet.spec import Spec, spec_from_json
 
@@ -115,10 +115,13 @@ def open_session(
     provider = PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
+    options = session_options(threads, optimize=optimize, keep_quantizers=keep_quantizers)
+    otherwise = session_options(threads, optimize=optimize, keep_quantizers=True)
+    if operators is not None:
+        _register(options, operators)
+        _register(otherwise, operators)
     try:
-        session = _start(data, threads, provider, optimize, keep_quantizers, operators)
-    except EdgedetError:
-        raise
+        session = _start(data, provider, options, otherwise)
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
@@ -131,27 +134,19 @@ def open_session(
 
 
 def _start(
-    data: bytes, threads: int | None, provider: str, optimize: bool, keep_quantizers: bool, operators: Path | None
+    data: bytes, provider: str, options: ort.SessionOptions, otherwise: ort.SessionOptions
 ) -> ort.InferenceSession:
     """A session; one that keeps quantizers as nodes of their own if there is none otherwise.
 
     ONNX Runtime makes integer kernels of float16 quantizers too, and then refuses them, as they take float32 alone.
     """
     try:
-        options = session_options(threads, optimize=optimize, keep_quantizers=keep_quantizers)
-        _register(options, operators)
         return ort.InferenceSession(data, options, providers=[provider])
-    except EdgedetError:
-        raise
     except Exception:  # ONNX Runtime's exceptions share no base class below Exception
-        options = session_options(threads, optimize=optimize, keep_quantizers=True)
-        _register(options, operators)
-        return ort.InferenceSession(data, options, providers=[provider])
+        return ort.InferenceSession(data, otherwise, providers=[provider])
 
 
-def _register(options: ort.SessionOptions, operators: Path | None) -> None:
-    if operators is None:
-        return
+def _register(options: ort.SessionOptions, operators: Path) -> None:
     require_for_this_machine(operators)
     try:
         options.register_custom_ops_library(str(operators.resolve()))
@@ -202,8 +197,7 @@ def _require_interface(backend: OnnxRuntimeBackend, spec: Spec, path: Path) -> N
     expected_inputs: dict[str, Shape] = {"images": (None, 3, size.height, size.width)}
     expected_outputs: dict[str, Shape] = {"boxes": (None, None, 4), "scores": (None, None, classes)}
     if NMS_OUTPUTS[0] in {tensor.name for tensor in backend.outputs}:
-        shapes: list[Shape] = [(None, 1), (None, rows, 4), (None, rows), (None, rows)]
-        expected_outputs = dict(zip(NMS_OUTPUTS, shapes, strict=True))
+        expected_outputs = dict(zip(NMS_OUTPUTS, nms_shapes(None, rows), strict=True))
     for kind, tensors, expected in (
         ("input", backend.inputs, expected_inputs),
         ("output", backend.outputs, expected_outputs),
