@@ -3,15 +3,17 @@
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
 #   make operators   edgedet's operators for ONNX Runtime, in build/native
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
+#   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NVCC ?= nvcc
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-.PHONY: demo test test-slow operators aarch64 lint format clean
+.PHONY: demo test test-slow operators aarch64 cuda lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -19,6 +21,7 @@ demo: $(VENV)/.for-training
 test: lint
 	-@$(MAKE) operators
 	-@if command -v aarch64-linux-gnu-g++ > /dev/null; then $(MAKE) aarch64; fi
+	@if command -v $(NVCC) > /dev/null; then $(MAKE) cuda; else echo "there is no nvcc: no CUDA kernel is compiled"; fi
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -35,6 +38,11 @@ operators aarch64: $(VENV)/.for-development
 		{ echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }
 operators: PRESET := host
 aarch64: PRESET := aarch64
+
+cuda: $(VENV)/.for-development
+	$(BIN)/cmake --preset cuda -DCMAKE_CUDA_COMPILER=$(NVCC) > /dev/null
+	$(BIN)/cmake --build --preset cuda --parallel 2
+	$(BIN)/python plugins/cuda/registers.py $(NVCC)
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import cuda_on_host
 import numpy as np
 import onnx
 import onnxruntime
@@ -27,6 +28,10 @@ FEW = 60
 """So many boxes at most are given to the ONNX package's reference, which is slow."""
 
 
+MOST_BY_CUDA = 16384
+"""Candidates that the CUDA kernels take at most."""
+
+
 def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Found:
     """Of one image, by the reference; every other implementation must give the same."""
     expected = reference.diou_nms(boxes, scores, attributes)
@@ -34,6 +39,8 @@ def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Fo
     implementations["function body, ONNX Runtime"] = lambda *inputs: _of_one(in_onnx_runtime, *inputs)
     if OPERATORS.exists():
         implementations["operator, ONNX Runtime"] = lambda *inputs: _of_one(by_operator, *inputs)
+    if cuda_on_host.LIBRARY.exists() and min(attributes.pre_nms_top_k, scores.size) <= MOST_BY_CUDA:
+        implementations["CUDA kernels, on the host"] = lambda *inputs: _of_one(cuda_on_host.diou_nms, *inputs)
     if len(boxes) <= FEW:
         implementations["function body, onnx.reference"] = lambda *inputs: _of_one(in_onnx_reference, *inputs)
     for name, implementation in implementations.items():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms.definition import DIoUNMS
-from edgedet.runtime.library import require_for_this_machine
+from edgedet.ops.library import require_for_this_machine
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 

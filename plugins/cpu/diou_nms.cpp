@@ -8,12 +8,7 @@
 #include <limits>
 #include <utility>
 
-// The loops over lanes are written for the compiler to vectorise, once for each kind of x86 CPU; the loader chooses.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__)
-#define EDGEDET_FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EDGEDET_FOR_EACH_CPU
-#endif
+#include "cpu/for_each_cpu.h"
 
 namespace edgedet::cpu {
 namespace {
@@ -137,8 +132,7 @@ public:
           last_(static_cast<size_t>(groups), NONE),
           iou_threshold_(attributes.iou_threshold),
           beta_(attributes.beta),
-          // Below by more than rounding: float32 finds the few that are worth float64.
-          surely_below_(static_cast<Real>(attributes.iou_threshold * (1 - 4e-6))) {}
+          surely_below_(static_cast<Real>(attributes.iou_threshold * SURELY_BELOW)) {}
 
     bool suppress(const Box& box, size_t group) const {
         const Real area = area_of(box);
@@ -199,16 +193,9 @@ std::vector<uint32_t> suppress(const Box* boxes, const std::vector<Candidate>& c
     return kept;
 }
 
-// Whether areas neither overflow nor vanish in float32.
-bool fits_float32(const Box* boxes, const std::vector<Candidate>& candidates, int64_t classes) {
-    constexpr float FARTHEST = 1e18F, SHORTEST = 1e-15F;
-    return std::all_of(candidates.begin(), candidates.end(), [=](Candidate candidate) {
-        const Box& box = boxes[index_of(candidate) / classes];
-        const float farthest = larger(larger(std::abs(box.x1), std::abs(box.x2)),
-                                      larger(std::abs(box.y1), std::abs(box.y2)));
-        const float shortest = smaller(box.x2 - box.x1, box.y2 - box.y1);
-        return farthest < FARTHEST && (shortest > SHORTEST || !has_area(box));
-    });
+bool fit_float32(const Box* boxes, const std::vector<Candidate>& candidates, int64_t classes) {
+    return std::all_of(candidates.begin(), candidates.end(),
+                       [=](Candidate candidate) { return fits_float32(boxes[index_of(candidate) / classes]); });
 }
 
 }  // namespace
@@ -217,8 +204,8 @@ std::vector<uint32_t> diou_nms(const Box* boxes, const float* scores, int64_t co
                                const DIoUNMS& attributes) {
     std::vector<Candidate> candidates = find_candidates(boxes, scores, count, classes, attributes.score_threshold);
     sort_best(candidates, static_cast<size_t>(attributes.pre_nms_top_k));
-    return fits_float32(boxes, candidates, classes) ? suppress<float>(boxes, candidates, classes, attributes)
-                                                    : suppress<double>(boxes, candidates, classes, attributes);
+    return fit_float32(boxes, candidates, classes) ? suppress<float>(boxes, candidates, classes, attributes)
+                                                   : suppress<double>(boxes, candidates, classes, attributes);
 }
 
 }  // namespace edgedet::cpu

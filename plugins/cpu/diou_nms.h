@@ -5,18 +5,9 @@
 #include <vector>
 
 #include "kernels/diou.h"
+#include "kernels/diou_nms.h"
 
 namespace edgedet::cpu {
-
-// The attributes of `DIoUNMS`, in their ranges.
-struct DIoUNMS {
-    float score_threshold;
-    double iou_threshold;
-    double beta;
-    int64_t pre_nms_top_k;
-    int64_t max_detections;
-    bool class_agnostic;
-};
 
 // The kept (box, class) pairs as flat indices `box * classes + class`, best first.
 //

@@ -26,6 +26,17 @@ EDGEDET_HOST_DEVICE Real smaller(Real a, Real b) { return b < a ? b : a; }
 template <typename Real>
 EDGEDET_HOST_DEVICE Real larger(Real a, Real b) { return a < b ? b : a; }
 
+// IoU below the threshold by more than float32's rounding of the areas: what float32 finds above this, float64 decides.
+constexpr double SURELY_BELOW = 1 - 4e-6;
+
+// Whether the box's areas neither overflow nor vanish in float32.
+EDGEDET_HOST_DEVICE bool fits_float32(const Box& box) {
+    const float farthest = larger(larger(std::fabs(box.x1), std::fabs(box.x2)),
+                                  larger(std::fabs(box.y1), std::fabs(box.y2)));
+    const float shortest = smaller(box.x2 - box.x1, box.y2 - box.y1);
+    return farthest < 1e18F && (shortest > 1e-15F || !has_area(box));
+}
+
 // IoU - (rho^2 / c^2) ^ beta of two finite boxes with area. In float64 no float32 box overflows.
 EDGEDET_HOST_DEVICE double diou(const Box& a, const Box& b, double beta) {
     const double ax1 = a.x1, ay1 = a.y1, ax2 = a.x2, ay2 = a.y2;

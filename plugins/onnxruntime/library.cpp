@@ -37,12 +37,8 @@ struct Kernel {
         attributes_ = {info.GetAttribute<float>("score_threshold"), info.GetAttribute<float>("iou_threshold"),
                        info.GetAttribute<float>("beta"),            whole("pre_nms_top_k"),
                        whole("max_detections"),                     whole("class_agnostic") != 0};
-        // Written so that NaN does not hold either.
-        require(attributes_.score_threshold >= 0 && attributes_.score_threshold <= 1, "score_threshold from 0 to 1");
-        require(attributes_.iou_threshold >= 0 && attributes_.iou_threshold <= 1, "iou_threshold from 0 to 1");
-        require(attributes_.beta > 0, "beta above 0");
-        require(attributes_.pre_nms_top_k >= 1, "pre_nms_top_k of 1 or more");
-        require(attributes_.max_detections >= 1, "max_detections of 1 or more");
+        const char* fault = edgedet::fault_of(attributes_);
+        require(fault == nullptr, fault);
     }
 
     // Sessions may be run from several threads at once: nothing is kept here.
@@ -110,7 +106,7 @@ private:
         }
     }
 
-    edgedet::cpu::DIoUNMS attributes_{};
+    edgedet::DIoUNMS attributes_{};
 };
 
 // Every float type that a graph may have needs an operator of its own: with one missing, ONNX Runtime would refuse the

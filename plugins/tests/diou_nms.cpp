@@ -24,7 +24,7 @@ int main() {
     std::vector<edgedet::Box> boxes(count);
     std::vector<float> scores(count * classes);
     if (!read(boxes.data(), count) || !read(scores.data(), scores.size())) return 2;
-    const edgedet::cpu::DIoUNMS attributes{
+    const edgedet::DIoUNMS attributes{
         static_cast<float>(numbers[0]), numbers[1], numbers[2], sizes[2], sizes[3], sizes[4] != 0};
     const auto kept = edgedet::cpu::diou_nms(boxes.data(), scores.data(), sizes[0], sizes[1], attributes);
     return std::fwrite(kept.data(), sizeof(uint32_t), kept.size(), stdout) == kept.size() ? 0 : 1;

@@ -383,6 +383,14 @@ class TestFunctionBody:
             np.testing.assert_array_equal(det_scores[image, :count], expected[1])
             np.testing.assert_array_equal(det_classes[image, :count], expected[2])
 
+    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference])
+    def test_a_float16_score_is_compared_with_the_threshold_itself(self, run: Callable[..., Any]) -> None:
+        """The float16 next to 0.3 is above it."""
+        boxes, scores = np.array([[[0, 0, 9, 9]]], np.float16), np.array([[[0.3]]], np.float16)
+        assert scores[0, 0, 0] > np.float32(0.3)
+        num_dets, *_ = run(boxes, scores, DIoUNMS(score_threshold=0.3))
+        assert num_dets[0, 0] == 1
+
     def test_a_chain_of_any_length_is_decided(self) -> None:
         boxes = np.array([[3 * i, 0, 3 * i + 10, 10] for i in range(300)], np.float32)
         scores = np.linspace(0.9, 0.3, 300, dtype=np.float32)[:, None]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import MEBIBYTE, read_bytes
+from edgedet.ops.library import require_for_this_machine
 from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo, nms_shapes
-from edgedet.runtime.library import require_for_this_machine
 from edgedet.spec import Spec, spec_from_json
 
 METADATA_KEY = "edgedet"

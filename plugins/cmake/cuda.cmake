@@ -1,0 +1,23 @@
+# Enables CUDA, for all of the architectures of Jetsons and of the GPUs in use that the toolkit still, or already, knows.
+# Code for each, and for the newest also PTX, which GPUs to come translate.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(EDGEDET_NVCC "${CMAKE_CUDA_COMPILER}")
+  if(NOT EDGEDET_NVCC)
+    find_program(EDGEDET_NVCC nvcc HINTS "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin REQUIRED)
+    set(CMAKE_CUDA_COMPILER "${EDGEDET_NVCC}" CACHE FILEPATH "nvcc")
+  endif()
+  execute_process(COMMAND "${EDGEDET_NVCC}" --list-gpu-arch OUTPUT_VARIABLE known RESULT_VARIABLE failed ERROR_QUIET)
+  if(failed)
+    set(known "compute_53 compute_62 compute_72") # before 11: JetPack 4
+  endif()
+  set(chosen)
+  foreach(architecture 53 62 72 75 80 86 87 89 90 100 110 120)
+    if(known MATCHES "compute_${architecture}([^0-9]|$)")
+      list(APPEND chosen ${architecture})
+    endif()
+  endforeach()
+  list(POP_BACK chosen newest)
+  list(TRANSFORM chosen APPEND -real)
+  set(CMAKE_CUDA_ARCHITECTURES ${chosen} ${newest} CACHE STRING "Compute capabilities")
+endif()
+enable_language(CUDA)
