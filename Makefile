@@ -4,6 +4,8 @@
 #   make operators   edgedet's operators for ONNX Runtime, in build/native
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
+#                    TENSORRT_INCLUDE_DIR=... adds the plugins for that TensorRT
+#   make tensorrt TENSORRT_HEADERS=FOLDER   what the plugins' tests need, for the headers in each FOLDER/*/include
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-.PHONY: demo test test-slow operators aarch64 cuda lint format clean
+.PHONY: demo test test-slow operators aarch64 cuda tensorrt lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -22,6 +24,8 @@ test: lint
 	-@$(MAKE) operators
 	-@if command -v aarch64-linux-gnu-g++ > /dev/null; then $(MAKE) aarch64; fi
 	@if command -v $(NVCC) > /dev/null; then $(MAKE) cuda; else echo "there is no nvcc: no CUDA kernel is compiled"; fi
+	@if [ -n "$(TENSORRT_HEADERS)" ]; then $(MAKE) tensorrt; \
+		else echo "there are no TENSORRT_HEADERS: no plugin for TensorRT is compiled"; fi
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -40,9 +44,18 @@ operators: PRESET := host
 aarch64: PRESET := aarch64
 
 cuda: $(VENV)/.for-development
-	$(BIN)/cmake --preset cuda -DCMAKE_CUDA_COMPILER=$(NVCC) > /dev/null
+	$(BIN)/cmake --preset cuda -DCMAKE_CUDA_COMPILER=$(NVCC) -DTENSORRT_INCLUDE_DIR=$(TENSORRT_INCLUDE_DIR) > /dev/null
 	$(BIN)/cmake --build --preset cuda --parallel 2
 	$(BIN)/python plugins/cuda/registers.py $(NVCC)
+
+# The library itself is built for one GPU: it is only opened.
+tensorrt: $(VENV)/.for-development
+	@set -e; for include in $(abspath $(TENSORRT_HEADERS))/*/include; do \
+		build=build/tensorrt/$$(basename $$(dirname $$include)); \
+		$(BIN)/cmake -S . -B $$build -DCMAKE_BUILD_TYPE=Release -DEDGEDET_TESTS=ON -DTENSORRT_INCLUDE_DIR=$$include \
+			$$(command -v $(NVCC) > /dev/null && echo -DEDGEDET_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=87-real) > /dev/null; \
+		$(BIN)/cmake --build $$build --parallel 2; \
+	done
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

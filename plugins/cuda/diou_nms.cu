@@ -162,7 +162,6 @@ __device__ Key bound_of_best(const Source& candidates, uint32_t wanted, const Pr
         wanted -= before_digit;
         if (wanted == in_digit || low == 0) return ((prefix + 1) << low) - 1;
         high = low;
-        __syncthreads();
     }
 }
 
@@ -299,7 +298,6 @@ __global__ void __launch_bounds__(KEEPERS)
     scores += size_t{image} * p.pairs;
     const size_t first_row = size_t{image} * p.max_detections;
     if (threadIdx.x < 2) suppressed[threadIdx.x] = 0;
-    __syncthreads();
     uint32_t found = 0;
     for (uint32_t word = 0; word * WARP < chosen && found < p.max_detections; ++word) {
         const uint32_t row = word * WARP + lane;

@@ -23,6 +23,33 @@ DIoUNMS attributes_of(const Sizes& sizes) {
 
 cuda::Shape shape_of(const Sizes& sizes) { return {sizes.images, sizes.boxes, sizes.classes}; }
 
+// Memory of the device, for as long as a call lasts. The first error of all its calls is the one that stays.
+class Scratch {
+public:
+    ~Scratch() {
+        for (int index = 0; index < count_; ++index) cudaFree(made_[index]);
+    }
+    void* room(size_t bytes) {
+        void* made = nullptr;
+        if (status == cudaSuccess) status = cudaMalloc(&made, bytes + 1);
+        if (status == cudaSuccess) made_[count_++] = made;
+        return made;
+    }
+    void* copy_of(const void* host, size_t bytes) {
+        void* made = room(bytes);
+        if (status == cudaSuccess) status = cudaMemcpy(made, host, bytes, cudaMemcpyHostToDevice);
+        return made;
+    }
+    void bring(void* host, const void* device, size_t bytes) {
+        if (status == cudaSuccess) status = cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost);
+    }
+    cudaError_t status = cudaSuccess;
+
+private:
+    void* made_[8];
+    int count_ = 0;
+};
+
 cuda::Float type_of(int32_t is_half) { return is_half != 0 ? cuda::Float::HALF : cuda::Float::SINGLE; }
 
 }  // namespace
@@ -47,6 +74,29 @@ EDGEDET_EXPORTED int edgedet_cuda_diou_nms(const Sizes* sizes, const void* boxes
     return cuda::diou_nms({boxes, scores, type_of(sizes->half_boxes), type_of(sizes->half_scores)},
                           {num_dets, det_boxes, det_scores, det_classes}, shape_of(*sizes), attributes_of(*sizes),
                           workspace, stream);
+}
+
+// The same of float32 arrays on the host: they are copied to the device and back, for checks.
+EDGEDET_EXPORTED int edgedet_cuda_diou_nms_of_host(const Sizes* sizes, const float* boxes, const float* scores,
+                                                   int32_t* num_dets, float* det_boxes, float* det_scores,
+                                                   int32_t* det_classes) {
+    const size_t images = static_cast<size_t>(sizes->images), pairs = images * static_cast<size_t>(sizes->boxes);
+    const size_t rows = images * static_cast<size_t>(sizes->max_detections), four = 4;
+    Scratch scratch;
+    const void* given_boxes = scratch.copy_of(boxes, pairs * four * sizeof(float));
+    const void* given_scores = scratch.copy_of(scores, pairs * static_cast<size_t>(sizes->classes) * sizeof(float));
+    void* made[] = {scratch.room(images * four), scratch.room(rows * four * four), scratch.room(rows * four),
+                    scratch.room(rows * four)};
+    void* workspace = scratch.room(edgedet_cuda_diou_nms_workspace(sizes));
+    if (scratch.status == cudaSuccess)
+        scratch.status = static_cast<cudaError_t>(
+            edgedet_cuda_diou_nms(sizes, given_boxes, given_scores, static_cast<int32_t*>(made[0]), made[1], made[2],
+                                  static_cast<int32_t*>(made[3]), workspace, nullptr));
+    scratch.bring(num_dets, made[0], images * four);
+    scratch.bring(det_boxes, made[1], rows * four * four);
+    scratch.bring(det_scores, made[2], rows * four);
+    scratch.bring(det_classes, made[3], rows * four);
+    return scratch.status;
 }
 
 EDGEDET_EXPORTED int edgedet_cuda_mish_float32(const float* input, float* output, size_t count, cudaStream_t stream) {
