@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError
+from edgedet.ops.cuda import CudaKernels
+from edgedet.ops.diou_nms import reference
 from edgedet.ops.diou_nms.definition import DIoUNMS
 from edgedet.ops.library import require_for_this_machine
 
@@ -43,11 +45,8 @@ CPU_FEATURES: Mapping[str, str] = {
 }
 """Flags of /proc/cpuinfo that decide how fast detectors run."""
 
-ENTRY_POINTS: Mapping[str, str] = {
-    "RegisterCustomOps": "operators for ONNX Runtime",
-    "getCreators": "plugins for TensorRT",
-}
-"""What a library exports, by which it is known."""
+OPERATORS, PLUGINS, KERNELS = "RegisterCustomOps", "edgedet_tensorrt_plugins", "edgedet_cuda_diou_nms"
+"""What a library exports, by which it is known: for ONNX Runtime, for TensorRT, or the CUDA kernels alone."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _package(name: str, module: str, purpose: str) -> Check:
 
 def _cpu_kernels() -> Check:
     try:
-        from edgedet.ops.diou_nms import native, reference
+        from edgedet.ops.diou_nms import native
     except EdgedetError as error:
         return Check("CPU kernels", BROKEN, error.what, fix=error.fix)
     boxes, scores, attributes = _scene()
@@ -131,12 +130,29 @@ def _plugin(path: Path) -> Check:
         return Check(name, BROKEN, error.what, fix=error.fix)
     except OSError as error:
         return Check(name, BROKEN, f"cannot be opened: {error}", fix="install what it needs, or build it again")
-    offered = [kind for entry, kind in ENTRY_POINTS.items() if hasattr(library, entry)]
-    if not offered:
-        return Check(name, BROKEN, f"not one of edgedet's: it exports none of {', '.join(ENTRY_POINTS)}")
-    if ENTRY_POINTS["RegisterCustomOps"] not in offered:
-        return Check(name, OK, f"opens; {', '.join(offered)}; not run")
-    return _operators(name, path)
+    if hasattr(library, OPERATORS):
+        return _operators(name, path)
+    if hasattr(library, PLUGINS):
+        library.edgedet_tensorrt_plugins.restype = ctypes.c_char_p
+        return _cuda_kernels(name, path, f"plugins {library.edgedet_tensorrt_plugins().decode()}")
+    if hasattr(library, KERNELS):
+        return _cuda_kernels(name, path, "CUDA kernels")
+    return Check(name, BROKEN, f"not one of edgedet's: it exports none of {OPERATORS}, {PLUGINS}, {KERNELS}")
+
+
+def _cuda_kernels(name: str, path: Path, what: str) -> Check:
+    boxes, scores, attributes = _scene()
+    try:
+        num_dets, *detections = CudaKernels(path).diou_nms_of_host(boxes[None], scores[None], attributes)
+    except EdgedetError as error:
+        return Check(name, OK, f"opens; {what}; not run: {error.what}", fix=error.fix)
+    expected = reference.diou_nms(boxes, scores, attributes)
+    count = int(num_dets[0, 0])
+    same = all(np.array_equal(found[0, :count], wanted) for found, wanted in zip(detections, expected, strict=True))
+    if not same:
+        fix = "report it with the output of edgedet doctor --json"
+        return Check(name, BROKEN, f"{what}: DIoU-NMS is not the reference's", fix=fix)
+    return Check(name, OK, f"{what}: DIoU-NMS on the GPU keeps what the reference keeps, {count} boxes")
 
 
 def _operators(name: str, path: Path) -> Check:

@@ -6,6 +6,9 @@ import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms.definition import DIoUNMS
 from edgedet.ops.library import require_for_this_machine
@@ -57,10 +60,17 @@ class CudaKernels:
     def __init__(self, path: Path) -> None:
         require_for_this_machine(path)
         try:
-            self._library = ctypes.CDLL(str(path.resolve()))
-            self._fault = self._library.edgedet_cuda_diou_nms_fault
-            self._workspace = self._library.edgedet_cuda_diou_nms_workspace
-            self._error = self._library.edgedet_cuda_error
+            library = ctypes.CDLL(str(path.resolve()))
+            self._fault = library.edgedet_cuda_diou_nms_fault
+            self._workspace = library.edgedet_cuda_diou_nms_workspace
+            self._error = library.edgedet_cuda_error
+            self._diou_nms = library.edgedet_cuda_diou_nms
+            self._diou_nms_of_host = library.edgedet_cuda_diou_nms_of_host
+            self._mish = {
+                "float32": library.edgedet_cuda_mish_float32,
+                "float16": library.edgedet_cuda_mish_float16,
+            }
+            self._mish_int8 = library.edgedet_cuda_mish_int8
         except (OSError, AttributeError) as error:
             raise EdgedetError(f"no CUDA kernels of edgedet: {error}", where=path, fix="build it: make cuda") from error
         self._fault.restype = self._error.restype = ctypes.c_char_p
@@ -102,7 +112,38 @@ class CudaKernels:
             EdgedetError: CUDA did not start the kernels.
         """
         pointers = map(ctypes.c_void_p, (boxes, scores, *outputs, workspace, stream))
-        self._require_started(self._library.edgedet_cuda_diou_nms(ctypes.byref(_sizes(problem)), *pointers))
+        self._require_started(self._diou_nms(ctypes.byref(_sizes(problem)), *pointers))
+
+    def diou_nms_of_host(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], attributes: DIoUNMS
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+        """DIoU-NMS of arrays on the host, which are copied to the device and back: for checks.
+
+        Args:
+            boxes: `[B, N, 4]` float32 xyxy.
+            scores: `[B, N, C]` float32.
+            attributes: thresholds and limits; K is `max_detections`.
+
+        Returns:
+            `num_dets [B, 1]` int32, `det_boxes [B, K, 4]`, `det_scores [B, K]`, `det_classes [B, K]` int32.
+
+        Raises:
+            EdgedetError: the kernels are not made for such sizes, or CUDA did not run them.
+        """
+        images, count, classes = scores.shape
+        problem = NMSProblem(images, count, classes, attributes)
+        self.workspace_bytes(problem)
+        rows = attributes.max_detections
+        outputs = (
+            np.empty((images, 1), np.int32),
+            np.empty((images, rows, 4), np.float32),
+            np.empty((images, rows), np.float32),
+            np.empty((images, rows), np.int32),
+        )
+        arrays = (np.ascontiguousarray(boxes, np.float32), np.ascontiguousarray(scores, np.float32), *outputs)
+        pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+        self._require_started(self._diou_nms_of_host(ctypes.byref(_sizes(problem)), *pointers))
+        return outputs
 
     def mish(self, dtype: str, source: int, result: int, count: int, stream: int) -> None:
         """Mish of each value.
@@ -116,8 +157,7 @@ class CudaKernels:
         Raises:
             EdgedetError: CUDA did not start the kernel.
         """
-        function = getattr(self._library, f"edgedet_cuda_mish_{dtype}")
-        self._require_started(function(*_values(source, result, count), ctypes.c_void_p(stream)))
+        self._require_started(self._mish[dtype](*_values(source, result, count), ctypes.c_void_p(stream)))
 
     def mish_int8(
         self, source: int, result: int, count: int, *, input_scale: float, output_scale: float, stream: int
@@ -134,8 +174,7 @@ class CudaKernels:
             EdgedetError: CUDA did not start the kernel.
         """
         scales = (ctypes.c_float(input_scale), ctypes.c_float(output_scale))
-        function = self._library.edgedet_cuda_mish_int8
-        self._require_started(function(*_values(source, result, count), *scales, ctypes.c_void_p(stream)))
+        self._require_started(self._mish_int8(*_values(source, result, count), *scales, ctypes.c_void_p(stream)))
 
     def _require_started(self, status: int) -> None:
         if status != 0:

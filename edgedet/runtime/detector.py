@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgedet.boxes import Letterbox, areas
 from edgedet.errors import EdgedetError
-from edgedet.ops.diou_nms import DIoUNMS, diou_nms
+from edgedet.ops.diou_nms import DIoUNMS
+from edgedet.ops.diou_nms.native import diou_nms
 from edgedet.runtime.backend import NMS_OUTPUTS, Backend, Outputs, nms_shapes
 from edgedet.runtime.preprocess import preprocess
 from edgedet.runtime.results import Detections

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import json
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cuda_on_host
 import numpy as np
 import pytest
 from nms_implementations import OPERATORS
@@ -19,8 +22,10 @@ from edgedet.cli.app import app
 from edgedet.doctor import checks
 from edgedet.doctor.checks import BROKEN, MISSING, OK, Check, check_all
 from edgedet.ops import _cpu
+from edgedet.ops.cuda import CudaKernels
 from edgedet.ops.diou_nms import native
 
+CUDA_BUILD = cuda_on_host.LIBRARY.parents[1] / "cuda" / "libedgedet_cuda.so"
 FOREIGN = {"x86_64": 183, "aarch64": 62}
 
 
@@ -57,13 +62,14 @@ def test_kernels_that_find_something_else_are_broken(monkeypatch: pytest.MonkeyP
     assert of("CPU kernels").state == BROKEN
 
 
-def test_kernels_that_cannot_be_loaded_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("edgedet.ops.diou_nms.native", "edgedet.ops.diou_nms"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "edgedet.ops._cpu", None)
-    monkeypatch.delattr("edgedet.ops._cpu", raising=False)
-    found = of("CPU kernels")
-    assert found.state == BROKEN and "cannot be loaded" in found.detail and "pip install" in str(found.fix)
+def test_kernels_that_cannot_be_loaded_are_broken_and_the_rest_is_looked_at() -> None:
+    code = "import sys; sys.modules['edgedet.ops._cpu'] = None; from edgedet.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "doctor", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["numpy"]["state"] == OK
+    kernels = found["CPU kernels"]
+    assert kernels["state"] == BROKEN and "cannot be loaded" in kernels["detail"] and "pip install" in kernels["fix"]
 
 
 class TestPlugins:
@@ -109,10 +115,34 @@ class TestPlugins:
         found = of(str(OPERATORS), OPERATORS)
         assert found.state == OK and "gives what its function body gives" in found.detail
 
+    @pytest.mark.skipif(
+        not cuda_on_host.LIBRARY.exists(), reason=f"{cuda_on_host.LIBRARY} is not built: make operators"
+    )
+    def test_cuda_kernels_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Here they run on the host."""
+        path = cuda_on_host.LIBRARY
+        found = of(str(path), path)
+        assert found.state == OK
+        assert found.detail == "CUDA kernels: DIoU-NMS on the GPU keeps what the reference keeps, 295 boxes"
+        right = CudaKernels.diou_nms_of_host
+
+        def wrong(self: CudaKernels, *inputs: Any) -> tuple[np.ndarray, ...]:
+            num_dets, det_boxes, det_scores, det_classes = right(self, *inputs)
+            return num_dets - 1, det_boxes, det_scores, det_classes
+
+        monkeypatch.setattr(CudaKernels, "diou_nms_of_host", wrong)
+        assert of(str(path), path).state == BROKEN
+
+    @pytest.mark.skipif(not CUDA_BUILD.exists(), reason=f"{CUDA_BUILD} is not built: make cuda")
+    @pytest.mark.skipif(ctypes.util.find_library("cuda") is not None, reason="there is a driver of CUDA")
+    def test_without_a_gpu_what_is_missing_is_said(self) -> None:
+        found = of(str(CUDA_BUILD), CUDA_BUILD)
+        assert found.state == OK and found.detail.startswith(
+            "opens; CUDA kernels; not run: CUDA did not start a kernel"
+        )
+
     @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
     def test_operators_of_others_do_not_pass_for_ours(self, tmp_path: Path) -> None:
-        import subprocess
-
         path = tmp_path / "others.so"
         source = "void *RegisterCustomOps(void *options, const void *base) { return 0; }"
         subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", path], input=source, text=True, check=True)
