@@ -124,6 +124,8 @@ def _render(result: dict[str, Any]) -> None:
         )
     if result["nms"]:
         print("  DIoU-NMS is inside: its detections are those of edgedet's runtime behind the same boxes and scores")
+    if result["needs_plugin"]:
+        print("  TensorRT needs edgedet's plugin for it: make cuda TENSORRT_INCLUDE_DIR=...")
     by_rule: dict[str, list[dict[str, Any]]] = {}
     for finding in result["findings"]:
         by_rule.setdefault(finding["name"], []).append(finding)

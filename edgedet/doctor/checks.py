@@ -143,13 +143,12 @@ def _plugin(path: Path) -> Check:
 def _cuda_kernels(name: str, path: Path, what: str) -> Check:
     boxes, scores, attributes = _scene()
     try:
-        num_dets, *detections = CudaKernels(path).diou_nms_of_host(boxes[None], scores[None], attributes)
+        num_dets, *rows = CudaKernels(path).diou_nms_of_host(boxes[None], scores[None], attributes)
     except EdgedetError as error:
         return Check(name, OK, f"opens; {what}; not run: {error.what}", fix=error.fix)
-    expected = reference.diou_nms(boxes, scores, attributes)
+    expected: list[NDArray[Any]] = [*reference.diou_nms(boxes, scores, attributes)]
     count = int(num_dets[0, 0])
-    same = all(np.array_equal(found[0, :count], wanted) for found, wanted in zip(detections, expected, strict=True))
-    if not same:
+    if not all(np.array_equal(found[0, :count], wanted) for found, wanted in zip(rows, expected, strict=True)):
         fix = "report it with the output of edgedet doctor --json"
         return Check(name, BROKEN, f"{what}: DIoU-NMS is not the reference's", fix=fix)
     return Check(name, OK, f"{what}: DIoU-NMS on the GPU keeps what the reference keeps, {count} boxes")

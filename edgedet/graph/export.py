@@ -35,6 +35,7 @@ from edgedet.graph.verify import (
 )
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
+from edgedet.ops.cuda import MOST_CANDIDATES
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.quant.calibrate import fit_to_noise
 from edgedet.runtime import detector as runtime
@@ -87,6 +88,11 @@ class Export:
     findings: tuple[Finding, ...] = ()
     nms: bool = False
 
+    @property
+    def needs_plugin(self) -> bool:
+        """Whether no runtime can compute the file without edgedet's plugin or library of operators."""
+        return self.nms and not TARGETS[self.target].functions
+
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
         return {
@@ -108,6 +114,7 @@ class Export:
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "kept_float32": None if self.kept_float32 is None else list(self.kept_float32),
             "nms": self.nms,
+            "needs_plugin": self.needs_plugin,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -188,9 +195,11 @@ def export_onnx(
             which the master or the lowering diverges.
     """
     _require_output(path)
-    if nms and not TARGETS[target].functions:
-        fix = "export without --nms: edgedet's runtime suppresses boxes itself"
-        raise EdgedetError(f"a file for {target} would need a plugin for DIoU-NMS, which there is not yet", fix=fix)
+    if nms and not TARGETS[target].functions and spec.postprocess.pre_nms_top_k > MOST_CANDIDATES:
+        raise EdgedetError(
+            f"TensorRT's plugin for DIoU-NMS compares {MOST_CANDIDATES} candidates at most",
+            fix=f"set pre_nms_top_k to {MOST_CANDIDATES} or less (it is {spec.postprocess.pre_nms_top_k})",
+        )
     master = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(master, spec, batch=fixed_batch)
@@ -215,7 +224,7 @@ def export_onnx(
         except CheckFailedError as error:
             raise located(error, detector, spec, list(graphs.values()), images) from error
         if nms:
-            model = _add_nms(model, temporary, spec, images, where=path)
+            model = _add_nms(model, temporary, spec, images, keep_body=TARGETS[target].functions, where=path)
         size = temporary.stat().st_size
     return Export(
         path=path,
@@ -264,12 +273,18 @@ def _agreement(
     return agreement
 
 
-def _add_nms(model: ModelProto, file: Path, spec: Spec, images: Images, *, where: Path) -> ModelProto:
-    """Puts NMS into the graph in a file, and holds its detections to those of NMS behind the graph."""
+def _add_nms(model: ModelProto, file: Path, spec: Spec, images: Images, *, keep_body: bool, where: Path) -> ModelProto:
+    """Puts NMS into the graph in a file, and holds its detections to those of NMS behind the graph.
+
+    Without its body, which they are computed by here, nothing but a plugin or an operator's library runs the file.
+    """
     without = runtime.Detector(*onnxruntime_backend.load(file))
     model = with_nms(model, DIoUNMS(**spec.postprocess.model_dump()))
     file.write_bytes(model.SerializeToString(deterministic=True))
     require_same_detections(without, runtime.Detector(*onnxruntime_backend.load(file)), images, where=where)
+    if not keep_body:
+        del model.functions[:]
+        file.write_bytes(model.SerializeToString(deterministic=True))
     return model
 
 

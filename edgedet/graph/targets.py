@@ -29,7 +29,8 @@ class Target:
         place: gives the master the target's quantizers; float32 between them.
         float16: whether the result is then typed in float16.
         of_float: whether the master of a float detector can be lowered for it.
-        functions: whether it takes operators that are defined by a function in the file.
+        functions: whether its files keep the functions that define edgedet's operators. TensorRT needs the plugins: it
+            does not parse all of what the functions are made of, and before 10.7 it would take them before a plugin.
     """
 
     place: Callable[[ModelProto], ModelProto]

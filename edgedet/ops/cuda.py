@@ -15,6 +15,9 @@ from edgedet.ops.library import require_for_this_machine
 
 WORKSPACE_ALIGNMENT = 256
 
+MOST_CANDIDATES = 16384
+"""What DIoU-NMS compares at most, in an image."""
+
 
 class _Sizes(ctypes.Structure):
     """`Sizes` of plugins/cuda/library.cpp."""

@@ -1,4 +1,4 @@
-// Mish on the CPU, element by element, within 4 units in the last place.
+// Mish on the CPU, element by element, as edgedet/ops/mish/definition.py defines it.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/diou_nms.h"
+#include "cpu/mish.h"
 
 namespace {
 
@@ -29,9 +30,31 @@ OrtStatusPtr status_of(Work work) noexcept {
     }
 }
 
+// The same values in float32: those of float16 are converted.
 template <typename Float>
-struct Kernel {
-    explicit Kernel(const OrtKernelInfo* handle) {
+const float* floats(const Float* values, int64_t count, std::vector<float>& converted) {
+    if constexpr (std::is_same_v<Float, float>) {
+        return values;
+    } else {
+        converted.resize(static_cast<size_t>(count));
+        std::transform(values, values + count, converted.begin(), [](Float value) { return value.ToFloat(); });
+        return converted.data();
+    }
+}
+
+template <typename Type>
+Type* output(Ort::KernelContext& context, size_t index, const std::vector<int64_t>& shape) {
+    return context.GetOutput(index, shape).template GetTensorMutableData<Type>();
+}
+
+template <typename Float>
+struct DIoUNMSKernel {
+    static constexpr const char* NAME = "EdgeDetDIoUNMS";
+    static constexpr size_t INPUTS = 2, OUTPUTS = 4;
+
+    static constexpr bool is_int32(size_t index) { return index == 0 || index == 3; }
+
+    explicit DIoUNMSKernel(const OrtKernelInfo* handle) {
         const Ort::ConstKernelInfo info(handle);
         const auto whole = [&](const char* name) { return info.GetAttribute<int64_t>(name); };
         attributes_ = {info.GetAttribute<float>("score_threshold"), info.GetAttribute<float>("iou_threshold"),
@@ -90,43 +113,67 @@ private:
         if (!holds) throw Ort::Exception(std::string("EdgeDetDIoUNMS takes ") + what, ORT_INVALID_ARGUMENT);
     }
 
-    template <typename Type>
-    static Type* output(Ort::KernelContext& context, size_t index, std::vector<int64_t> shape) {
-        return context.GetOutput(index, shape).template GetTensorMutableData<Type>();
-    }
-
-    // The same values in float32: those of float16 are converted.
-    static const float* floats(const Float* values, int64_t count, std::vector<float>& converted) {
-        if constexpr (std::is_same_v<Float, float>) {
-            return values;
-        } else {
-            converted.resize(static_cast<size_t>(count));
-            std::transform(values, values + count, converted.begin(), [](Float value) { return value.ToFloat(); });
-            return converted.data();
-        }
-    }
-
     edgedet::DIoUNMS attributes_{};
+};
+
+template <typename Float>
+struct MishKernel {
+    static constexpr const char* NAME = "EdgeDetMish";
+    static constexpr size_t INPUTS = 1, OUTPUTS = 1;
+
+    static constexpr bool is_int32(size_t) { return false; }
+
+    explicit MishKernel(const OrtKernelInfo*) {}
+
+    OrtStatusPtr ComputeV2(OrtKernelContext* handle) const {
+        return status_of([&] {
+            Ort::KernelContext context(handle);
+            const auto values = context.GetInput(0);
+            const auto info = values.GetTensorTypeAndShapeInfo();
+            const auto count = static_cast<int64_t>(info.GetElementCount());
+            auto* made = output<Float>(context, 0, info.GetShape());
+            std::vector<float> converted;
+            const float* given = floats(values.GetTensorData<Float>(), count, converted);
+            if constexpr (std::is_same_v<Float, float>) {
+                edgedet::cpu::mish(given, made, count);
+            } else {
+                edgedet::cpu::mish(given, converted.data(), count);
+                std::transform(converted.begin(), converted.end(), made, [](float value) { return Float(value); });
+            }
+        });
+    }
 };
 
 // Every float type that a graph may have needs an operator of its own: with one missing, ONNX Runtime would refuse the
 // graph instead of computing the function body.
-template <typename Float, ONNXTensorElementDataType ELEMENT>
-struct DIoUNMS : Ort::CustomOpBase<DIoUNMS<Float, ELEMENT>, Kernel<Float>, /*WithStatus=*/true> {
-    DIoUNMS() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
+template <template <typename> class Kernel, typename Float>
+struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*WithStatus=*/true> {
+    static constexpr ONNXTensorElementDataType ELEMENT = std::is_same_v<Float, float>
+                                                             ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+                                                             : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+
+    Operator() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
 
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
         return status_of([&] { *kernel = new Kernel<Float>(info); });
     }
-    const char* GetName() const { return "EdgeDetDIoUNMS"; }
+    const char* GetName() const { return Kernel<Float>::NAME; }
     const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
-    size_t GetInputTypeCount() const { return 2; }
+    size_t GetInputTypeCount() const { return Kernel<Float>::INPUTS; }
     ONNXTensorElementDataType GetInputType(size_t) const { return ELEMENT; }
-    size_t GetOutputTypeCount() const { return 4; }
+    size_t GetOutputTypeCount() const { return Kernel<Float>::OUTPUTS; }
     ONNXTensorElementDataType GetOutputType(size_t index) const {
-        return index == 0 || index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : ELEMENT;
+        return Kernel<Float>::is_int32(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : ELEMENT;
     }
 };
+
+template <template <typename> class Kernel>
+void add(Ort::CustomOpDomain& domain) {
+    static const Operator<Kernel, float> of_float;
+    static const Operator<Kernel, Ort::Float16_t> of_float16;
+    domain.Add(&of_float);
+    domain.Add(&of_float16);
+}
 
 }  // namespace
 
@@ -136,12 +183,10 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
     if (api == nullptr) return nullptr;  // an ONNX Runtime before 1.17 computes the function bodies
     Ort::InitApi(api);
     return status_of([&] {
-        static const DIoUNMS<float, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> of_float;
-        static const DIoUNMS<Ort::Float16_t, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16> of_float16;
         static Ort::CustomOpDomain domain("edgedet");
         static const bool filled = [] {
-            domain.Add(&of_float);
-            domain.Add(&of_float16);
+            add<DIoUNMSKernel>(domain);
+            add<MishKernel>(domain);
             return true;
         }();
         (void)filled;

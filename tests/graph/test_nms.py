@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from nms_implementations import OPERATORS
 from onnx import numpy_helper
 from tiny_detector import TinyDetector, tiny_spec
 from tiny_onnx import SPEC, picture, tiny_model, write_tiny_model
@@ -90,10 +92,32 @@ class TestExport:
         assert load_detector(exported.path).has_nms
 
     @pytest.mark.parametrize("target", ["trt8", "trt10", "trt11"])
-    def test_for_tensorrt_there_is_none_yet(self, tmp_path: Path, target: str) -> None:
-        with pytest.raises(EdgedetError, match="would need a plugin"):
-            export_model("shufflenetv2_0.5x", tmp_path / "no.onnx", target=target, size=(64, 64), nms=True)
-        assert not list(tmp_path.iterdir())
+    def test_for_tensorrt_it_is_left_to_the_plugin(self, tmp_path: Path, target: str) -> None:
+        exported = export_model("shufflenetv2_0.5x", tmp_path / "trt.onnx", target=target, size=(64, 64), nms=True)
+        assert exported.needs_plugin and exported.to_dict()["needs_plugin"]
+        model = onnx.load(exported.path)
+        assert not model.functions
+        (node,) = [node for node in model.graph.node if node.domain]
+        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        assert (node.op_type, node.domain) == ("EdgeDetDIoUNMS", "edgedet")
+        assert (attributes.pop("plugin_namespace"), attributes.pop("plugin_version")) == (b"", b"1")
+        assert attributes.keys() == {field.name for field in fields(DIoUNMS)}
+        with pytest.raises(EdgedetError, match="made for TensorRT's plugins") as caught:
+            load_detector(exported.path)
+        assert "--operators" in str(caught.value.fix)
+
+    @pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
+    def test_such_a_file_runs_with_the_library_of_operators(self, tmp_path: Path) -> None:
+        path = tmp_path / "trt.onnx"
+        export_model("shufflenetv2_0.5x", path, target="trt10", classes=3, size=(64, 64), nms=True)
+        detector = load_detector(path, operators=OPERATORS)
+        assert detector.has_nms and len(detector.detect(SQUARES)) == 3
+
+    def test_more_candidates_than_the_plugin_compares(self, tmp_path: Path) -> None:
+        spec = tiny_spec().with_postprocess(pre_nms_top_k=16385)
+        with pytest.raises(EdgedetError, match="compares 16384 candidates at most") as caught:
+            export_onnx(TinyDetector().eval(), spec, tmp_path / "no.onnx", target="trt10", nms=True)
+        assert "it is 16385" in str(caught.value.fix)
 
     def test_other_detections_are_a_failed_check(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def looser(model: onnx.ModelProto, attributes: DIoUNMS) -> onnx.ModelProto:

@@ -24,6 +24,7 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
+from edgedet.graph.lowerings.mish import use_mish_operator
 from edgedet.graph.lowerings.rearranging import pack_first_convolution, pack_narrow_convolutions, tile_upsampled_maps
 from edgedet.graph.lowerings.row_products import find_rows, multiply_rows
 from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
@@ -63,6 +64,7 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     pack_first_convolution(graph)
     pack_narrow_convolutions(graph)
     tile_upsampled_maps(graph)
+    use_mish_operator(model)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
 

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms.definition import DIoUNMS
 from edgedet.ops.diou_nms.reference import Floats, Indices
-
-try:
-    from edgedet.ops import _cpu
-except ImportError as error:
-    raise EdgedetError(
-        f"the CPU kernels cannot be loaded: {error}",
-        fix="install edgedet for this Python and this machine: pip install --force-reinstall --no-deps edgedet",
-    ) from error
+from edgedet.ops.native import as_floats, kernels
 
 
 def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floats, Indices]:
@@ -33,9 +23,9 @@ def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floa
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    kept: tuple[Floats, Floats, Indices] = _cpu.diou_nms(
-        _array(boxes),
-        _array(scores),
+    kept: tuple[Floats, Floats, Indices] = kernels.diou_nms(
+        as_floats(boxes),
+        as_floats(scores),
         attributes.score_threshold,
         attributes.iou_threshold,
         attributes.beta,
@@ -44,8 +34,3 @@ def diou_nms(boxes: Any, scores: Any, attributes: DIoUNMS) -> tuple[Floats, Floa
         attributes.class_agnostic,
     )
     return kept
-
-
-def _array(values: Any) -> Floats:
-    array = values if isinstance(values, np.ndarray) else np.from_dlpack(values)
-    return np.ascontiguousarray(array, np.float32)

@@ -19,6 +19,7 @@ from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo, nms_shapes
 from edgedet.spec import Spec, spec_from_json
 
 METADATA_KEY = "edgedet"
+NO_OPERATOR = re.compile(r"edgedet:EdgeDet\w+\(-?\d+\) is not a registered")
 MODEL_LIMIT = 512 * MEBIBYTE
 METADATA_LIMIT = 4 * MEBIBYTE
 EXPORT_AGAIN = "export it with `edgedet export model.pt`"
@@ -123,6 +124,12 @@ def open_session(
     try:
         session = _start(data, provider, options, otherwise)
     except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
+        if operators is None and NO_OPERATOR.search(str(error)):
+            raise EdgedetError(
+                "made for TensorRT's plugins: an operator of edgedet is in it, and its function is not",
+                where=path,
+                fix="give the library of operators (make operators): --operators libedgedet_onnxruntime.so",
+            ) from error
         raise EdgedetError(
             f"not a model that ONNX Runtime can load ({_reason(error)})",
             where=path,
