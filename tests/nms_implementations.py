@@ -11,10 +11,11 @@ import cuda_on_host
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edgedet.ops.diou_nms import DIoUNMS, native, reference
+from edgedet.ops.diou_nms import DIoUNMS, native, pytorch, reference
 from edgedet.ops.diou_nms.body import function_body
 from edgedet.ops.diou_nms.definition import DOMAIN, OP_TYPE
 
@@ -36,6 +37,7 @@ def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Fo
     """Of one image, by the reference; every other implementation must give the same."""
     expected = reference.diou_nms(boxes, scores, attributes)
     implementations: dict[str, Callable[[np.ndarray, np.ndarray, DIoUNMS], Found]] = {"CPU kernel": native.diou_nms}
+    implementations["PyTorch"] = lambda *inputs: _of_one(in_pytorch, *inputs)
     implementations["function body, ONNX Runtime"] = lambda *inputs: _of_one(in_onnx_runtime, *inputs)
     if OPERATORS.exists():
         implementations["operator, ONNX Runtime"] = lambda *inputs: _of_one(by_operator, *inputs)
@@ -48,6 +50,12 @@ def detections(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Fo
             assert found.dtype == wanted.dtype, name
             np.testing.assert_array_equal(found, wanted, err_msg=name)
     return expected
+
+
+def in_pytorch(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Outputs:
+    """The operator's outputs by tensors."""
+    outputs = pytorch.diou_nms(torch.from_numpy(boxes), torch.from_numpy(scores), attributes)
+    return [output.numpy() for output in outputs]
 
 
 def in_onnx_runtime(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS) -> Outputs:

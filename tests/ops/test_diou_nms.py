@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from nms_implementations import detections, in_onnx_reference, in_onnx_runtime, model
+from nms_implementations import detections, in_onnx_reference, in_onnx_runtime, in_pytorch, model
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.diou_nms import DIoUNMS, native, reference
@@ -358,7 +358,7 @@ class TestFunctionBody:
         scores[2] *= rng.random((40, 2)) < 0.2
         return boxes, scores
 
-    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference])
+    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference, in_pytorch])
     @pytest.mark.parametrize(("top_k", "limit"), [(1000, 300), (20, 5), (5, 20)])
     def test_images_of_a_batch_do_not_meet(self, run: Callable[..., Any], top_k: int, limit: int) -> None:
         boxes, scores = self.scenes()
@@ -383,7 +383,7 @@ class TestFunctionBody:
             np.testing.assert_array_equal(det_scores[image, :count], expected[1])
             np.testing.assert_array_equal(det_classes[image, :count], expected[2])
 
-    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference])
+    @pytest.mark.parametrize("run", [in_onnx_runtime, in_onnx_reference, in_pytorch])
     def test_a_float16_score_is_compared_with_the_threshold_itself(self, run: Callable[..., Any]) -> None:
         """The float16 next to 0.3 is above it."""
         boxes, scores = np.array([[[0, 0, 9, 9]]], np.float16), np.array([[[0.3]]], np.float16)
