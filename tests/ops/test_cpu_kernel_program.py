@@ -1,4 +1,4 @@
-"""The CPU kernel without Python around it: as it was built here, and cross-compiled for ARM, which is emulated."""
+"""The CPU kernels without Python around it: as it was built here, and cross-compiled for ARM, which is emulated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ import numpy as np
 import pytest
 
 from edgedet.ops.diou_nms import DIoUNMS, reference
+from edgedet.ops.mish.native import mish
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 COMMANDS = {"native": [], "aarch64": ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]}
 
 
 @pytest.fixture(params=COMMANDS)
-def program(request: pytest.FixtureRequest) -> list[str]:
-    path, command = BUILD / request.param / "diou_nms_test", COMMANDS[request.param]
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def program(machine: str) -> list[str]:
+    return command_of("diou_nms_test", machine)
+
+
+def command_of(name: str, machine: str) -> list[str]:
+    path, command = BUILD / machine / name, COMMANDS[machine]
     if not path.exists():
         pytest.skip(f"{path} is not built: make operators, or make aarch64")
     if command and shutil.which(command[0]) is None:
@@ -64,3 +74,11 @@ def test_it_keeps_what_the_reference_keeps(program: list[str], attributes: DIoUN
 def test_of_input_that_ends_early_nothing_is_made(program: list[str]) -> None:
     done = subprocess.run(program, input=b"\0" * 20, stdout=subprocess.PIPE, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_mish_is_that_of_the_python_module(machine: str) -> None:
+    """To a few units in the last place: ARM contracts other products."""
+    values = np.linspace(-90, 30, 100_001, dtype=np.float32)
+    command = command_of("mish_test", machine)
+    done = subprocess.run(command, input=values.tobytes(), stdout=subprocess.PIPE, check=True, timeout=300)
+    np.testing.assert_allclose(np.frombuffer(done.stdout, "<f4"), mish(values), rtol=1e-6, atol=1.5e-36)
