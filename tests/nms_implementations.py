@@ -29,6 +29,8 @@ FEW = 60
 """So many boxes at most are given to the ONNX package's reference, which is slow."""
 
 
+FLOAT_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
+
 MOST_BY_CUDA = 16384
 """Candidates that the CUDA kernels take at most."""
 
@@ -79,7 +81,7 @@ def in_onnx_reference(boxes: np.ndarray, scores: np.ndarray, attributes: DIoUNMS
 
 def model(attributes: DIoUNMS, dtype: str = "float32", opset: int = 17) -> ModelProto:
     """A model of the operator alone, with its function body, for any number of images, boxes and classes."""
-    float_type = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}[dtype]
+    float_type = FLOAT_TYPES[dtype]
     node = helper.make_node(
         OP_TYPE,
         ["boxes", "scores"],

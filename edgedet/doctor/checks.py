@@ -157,23 +157,26 @@ def _cuda_kernels(name: str, path: Path, what: str) -> Check:
 def _operators(name: str, path: Path) -> Check:
     if find_spec("onnxruntime") is None or find_spec("onnx") is None:
         return Check(name, OK, "opens; operators for ONNX Runtime; not run: that needs onnxruntime and onnx")
-    from edgedet.graph.nms import detections_graph
+    from edgedet.graph.operators import operators_graph
     from edgedet.runtime.backends.onnxruntime import open_session
 
     boxes, scores, attributes = _scene()
-    with_body = detections_graph(attributes)
-    without_body = type(with_body).FromString(with_body.SerializeToString())
-    del without_body.functions[:]  # nothing but the library can compute it then
+    with_bodies = operators_graph(attributes)
+    without_bodies = type(with_bodies).FromString(with_bodies.SerializeToString())
+    del without_bodies.functions[:]  # nothing but the library can compute them then
     outputs = []
     try:
-        for graph, operators in ((without_body, path), (with_body, None)):
+        for graph, operators in ((without_bodies, path), (with_bodies, None)):
             session = open_session(graph.SerializeToString(), path, threads=1, operators=operators)
             outputs.append(session.run(None, {"boxes": boxes[None], "scores": scores[None]}))
     except EdgedetError as error:
         return Check(name, BROKEN, error.what, fix=error.fix)
-    if not all(map(np.array_equal, *outputs)):
+    (*detections, mish), (*expected_detections, expected_mish) = outputs
+    if not all(map(np.array_equal, detections, expected_detections)):
         return Check(name, BROKEN, "its DIoU-NMS is not that of the function body", fix="build it again")
-    return Check(name, OK, "operators for ONNX Runtime: EdgeDetDIoUNMS gives what its function body gives")
+    if not np.allclose(mish, expected_mish, rtol=1e-5):
+        return Check(name, BROKEN, "its Mish is not that of the function body", fix="build it again")
+    return Check(name, OK, "operators for ONNX Runtime: EdgeDetDIoUNMS and EdgeDetMish give what their bodies give")
 
 
 def _scene() -> tuple[NDArray[np.float32], NDArray[np.float32], DIoUNMS]:

@@ -43,7 +43,8 @@ def with_nms(model: ModelProto, attributes: DIoUNMS) -> ModelProto:
     del graph.output[:]
     graph.output.extend(_outputs(batch, attributes.max_detections))
     (opset,) = (entry.version for entry in model.opset_import if entry.domain == "")
-    result.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    if all(entry.domain != DOMAIN for entry in result.opset_import):  # other operators of edgedet may be there
+        result.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     result.functions.append(function_body(opset))
     onnx.checker.check_model(result, full_check=True)
     return result

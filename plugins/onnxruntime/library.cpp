@@ -4,8 +4,10 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -30,14 +32,18 @@ OrtStatusPtr status_of(Work work) noexcept {
     }
 }
 
-// The same values in float32: those of float16 are converted.
+float to_float(double value) { return static_cast<float>(value); }
+float to_float(Ort::Float16_t value) { return value.ToFloat(); }
+float to_float(Ort::BFloat16_t value) { return value.ToFloat(); }
+
+// The same values in float32: others are converted.
 template <typename Float>
 const float* floats(const Float* values, int64_t count, std::vector<float>& converted) {
     if constexpr (std::is_same_v<Float, float>) {
         return values;
     } else {
         converted.resize(static_cast<size_t>(count));
-        std::transform(values, values + count, converted.begin(), [](Float value) { return value.ToFloat(); });
+        std::transform(values, values + count, converted.begin(), [](Float value) { return to_float(value); });
         return converted.data();
     }
 }
@@ -132,12 +138,15 @@ struct MishKernel {
             const auto info = values.GetTensorTypeAndShapeInfo();
             const auto count = static_cast<int64_t>(info.GetElementCount());
             auto* made = output<Float>(context, 0, info.GetShape());
-            std::vector<float> converted;
-            const float* given = floats(values.GetTensorData<Float>(), count, converted);
-            if constexpr (std::is_same_v<Float, float>) {
+            const auto* given = values.GetTensorData<Float>();
+            if constexpr (std::is_same_v<Float, double>) {
+                std::transform(given, given + count, made, [](double x) { return x * std::tanh(std::log1p(std::exp(x))); });
+            } else if constexpr (std::is_same_v<Float, float>) {
                 edgedet::cpu::mish(given, made, count);
             } else {
-                edgedet::cpu::mish(given, converted.data(), count);
+                std::vector<float> converted;
+                const float* given_floats = floats(given, count, converted);
+                edgedet::cpu::mish(given_floats, converted.data(), count);  // in place
                 std::transform(converted.begin(), converted.end(), made, [](float value) { return Float(value); });
             }
         });
@@ -148,9 +157,7 @@ struct MishKernel {
 // graph instead of computing the function body.
 template <template <typename> class Kernel, typename Float>
 struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*WithStatus=*/true> {
-    static constexpr ONNXTensorElementDataType ELEMENT = std::is_same_v<Float, float>
-                                                             ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
-                                                             : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+    static constexpr ONNXTensorElementDataType ELEMENT = Ort::TypeToTensorType<Float>::type;
 
     Operator() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
 
@@ -167,12 +174,10 @@ struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*Wi
     }
 };
 
-template <template <typename> class Kernel>
+template <template <typename> class Kernel, typename... Floats>
 void add(Ort::CustomOpDomain& domain) {
-    static const Operator<Kernel, float> of_float;
-    static const Operator<Kernel, Ort::Float16_t> of_float16;
-    domain.Add(&of_float);
-    domain.Add(&of_float16);
+    static const std::tuple<Operator<Kernel, Floats>...> operators;
+    (domain.Add(&std::get<Operator<Kernel, Floats>>(operators)), ...);
 }
 
 }  // namespace
@@ -185,8 +190,8 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
     return status_of([&] {
         static Ort::CustomOpDomain domain("edgedet");
         static const bool filled = [] {
-            add<DIoUNMSKernel>(domain);
-            add<MishKernel>(domain);
+            add<DIoUNMSKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
+            add<MishKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
             return true;
         }();
         (void)filled;

@@ -113,7 +113,7 @@ class TestPlugins:
     @pytest.mark.skipif(not OPERATORS.exists(), reason=f"{OPERATORS} is not built: make operators")
     def test_operators_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = of(str(OPERATORS), OPERATORS)
-        assert found.state == OK and "gives what its function body gives" in found.detail
+        assert found.state == OK and "EdgeDetDIoUNMS and EdgeDetMish give what their bodies give" in found.detail
 
     @pytest.mark.skipif(
         not cuda_on_host.LIBRARY.exists(), reason=f"{cuda_on_host.LIBRARY} is not built: make operators"

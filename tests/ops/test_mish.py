@@ -21,7 +21,7 @@ from edgedet.ops.mish.definition import DOMAIN, OP_TYPE
 from edgedet.ops.mish.native import mish
 from edgedet.runtime.load import load_detector
 
-FLOAT_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+FLOAT_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
 needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
 
 
@@ -55,7 +55,7 @@ def require_mish(found: np.ndarray, values: np.ndarray) -> None:
     wanted = expected(values)
     assert found.dtype == values.dtype and found.shape == values.shape
     limits = np.finfo(values.dtype)
-    steps = 5 if values.dtype == np.float32 else 1
+    steps = 1 if values.dtype == np.float16 else 5
     smallest = max(1.5e-36, float(limits.smallest_subnormal))
     np.testing.assert_allclose(found, wanted, rtol=float(steps * limits.eps), atol=smallest)
 
@@ -127,6 +127,13 @@ class TestExport:
         ]
         assert abs(len(outputs[0]) - len(outputs[1])) <= 10
         np.testing.assert_allclose(outputs[0].score[:20], outputs[1].score[:20], atol=0.02)
+
+    def test_beside_nms(self, tmp_path: Path) -> None:
+        options = {"target": "ort-cpu", "classes": 3, "size": (64, 64), "activation": "mish", "nms": True}
+        made = onnx.load(export_model("shufflenetv2_0.5x", tmp_path / "both.onnx", **options).path)
+        assert {function.name for function in made.functions} == {OP_TYPE, "EdgeDetDIoUNMS"}
+        assert sorted(entry.domain for entry in made.opset_import) == ["", DOMAIN]
+        assert load_detector(tmp_path / "both.onnx").has_nms
 
     @pytest.mark.parametrize("target", ["master", "trt10", "fp32"])
     def test_other_files_keep_standard_operators(self, tmp_path: Path, target: str) -> None:

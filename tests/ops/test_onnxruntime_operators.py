@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from nms_implementations import OPERATORS, by_operator, in_onnx_runtime, model
+from onnx import parser
 from tiny_onnx import SPEC, picture, tiny_model
 
 from edgedet.errors import EdgedetError
@@ -25,11 +26,12 @@ def scene(dtype: str, images: int = 3, count: int = 200) -> tuple[np.ndarray, np
     rng = np.random.default_rng(0)
     corners = rng.random((images, count, 2)) * 100
     boxes = np.concatenate([corners, corners + rng.random((images, count, 2)) * 40], axis=2)
-    return boxes.astype(dtype), rng.random((images, count, 4)).astype(dtype)
+    scores = rng.random((images, count, 4))
+    return boxes.astype(np.float32).astype(dtype), scores.astype(np.float32).astype(dtype)
 
 
 @needs_library
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_every_float_type_gives_what_the_function_body_gives(dtype: str) -> None:
     boxes, scores = scene(dtype)
     attributes = DIoUNMS(iou_threshold=0.3)
@@ -38,6 +40,40 @@ def test_every_float_type_gives_what_the_function_body_gives(dtype: str) -> None
     ):
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
+
+
+@needs_library
+def test_bfloat16() -> None:
+    """NumPy has no such type: the graph converts."""
+    graph = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17, "edgedet" : 1]>
+        detector (float[B, N, 4] boxes, float[B, N, C] scores)
+        => (int32[B, 1] num_dets, float[B, 50, 4] det_boxes, float[B, 50] det_scores, int32[B, 50] det_classes,
+            float[B, N, C] mish) {
+            half_boxes = Cast <to = 16> (boxes)
+            half_scores = Cast <to = 16> (scores)
+            num_dets, half_det_boxes, half_det_scores, det_classes = edgedet.EdgeDetDIoUNMS <score_threshold = 0.25,
+                iou_threshold = 0.3, beta = 1.0, pre_nms_top_k = 1000, max_detections = 50, class_agnostic = 0>
+                (half_boxes, half_scores)
+            half_mish = edgedet.EdgeDetMish (half_scores)
+            det_boxes = Cast <to = 1> (half_det_boxes)
+            det_scores = Cast <to = 1> (half_det_scores)
+            mish = Cast <to = 1> (half_mish)
+        }
+    """)
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(str(OPERATORS))
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    boxes, scores = (_to_bfloat16(array) for array in scene("float32"))
+    *found, mish = session.run(None, {"boxes": boxes, "scores": scores})
+    for one, other in zip(found, by_operator(boxes, scores, DIoUNMS(0.25, 0.3, max_detections=50)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(mish, scores * np.tanh(np.log1p(np.exp(scores))), rtol=2**-8)
+
+
+def _to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """The float32 values cut off to those that bfloat16 has too."""
+    return (array.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 @needs_library
