@@ -34,12 +34,12 @@ endif
 test-slow: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
-# ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says.
+# ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says. What the tests run needs none.
 operators aarch64: $(VENV)/.for-development
-	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" && \
+	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" || include=; \
 		$(BIN)/cmake --preset $(PRESET) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
-		$(BIN)/cmake --build --preset $(PRESET) --parallel 2 || \
-		{ echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }
+		$(BIN)/cmake --build --preset $(PRESET) --parallel 2 && \
+		{ [ -n "$$include" ] || { echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }; }
 operators: PRESET := host
 aarch64: PRESET := aarch64
 
