@@ -19,12 +19,14 @@ EDGEDET_HOST_DEVICE float mish_by_exp(float x, float e) {
     return x * (n / (n + 2.0F));
 }
 
+// In float64, where nothing overflows that matters: for tables, and for float64 itself.
+inline double mish(double x) { return x * std::tanh(std::log1p(std::exp(x))); }
+
 // INT8 in, INT8 out: what each of the 256 values becomes; the entry of value q is number q + 128.
 // Scales are those of the quantizers around it, above 0; rounds half to even.
 inline void fill_mish_table(float input_scale, float output_scale, int8_t* table) {
     for (int value = -128; value <= 127; ++value) {
-        const double x = value * static_cast<double>(input_scale);
-        const double steps = std::nearbyint(x * std::tanh(std::log1p(std::exp(x))) / output_scale);
+        const double steps = std::nearbyint(mish(value * static_cast<double>(input_scale)) / output_scale);
         table[value + 128] = static_cast<int8_t>(smaller(larger(steps, -128.0), 127.0));
     }
 }

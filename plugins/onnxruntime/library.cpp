@@ -4,7 +4,6 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
-#include <cmath>
 #include <exception>
 #include <string>
 #include <tuple>
@@ -13,6 +12,7 @@
 
 #include "cpu/diou_nms.h"
 #include "cpu/mish.h"
+#include "kernels/mish.h"
 
 namespace {
 
@@ -140,7 +140,7 @@ struct MishKernel {
             auto* made = output<Float>(context, 0, info.GetShape());
             const auto* given = values.GetTensorData<Float>();
             if constexpr (std::is_same_v<Float, double>) {
-                std::transform(given, given + count, made, [](double x) { return x * std::tanh(std::log1p(std::exp(x))); });
+                std::transform(given, given + count, made, [](double x) { return edgedet::mish(x); });
             } else if constexpr (std::is_same_v<Float, float>) {
                 edgedet::cpu::mish(given, made, count);
             } else {

@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "tensorrt/combination.h"
 #include "tensorrt/fields.h"
 #include "tensorrt/log.h"
 
@@ -56,15 +57,9 @@ public:
 
     bool supportsFormatCombination(int32_t position, const nvinfer1::PluginTensorDesc* tensors, int32_t inputs,
                                    int32_t outputs) noexcept override {
-        if (inputs != Operator::INPUTS || outputs != Operator::OUTPUTS) return false;
-        if (position < 0 || position >= inputs + outputs) return false;
-        const nvinfer1::PluginTensorDesc& tensor = tensors[position];
-        if (!Operator::takes(attributes_, position, tensor.type, tensor.format)) return false;
-        if (position < inputs) return true;
-        nvinfer1::DataType input_types[Operator::INPUTS];
-        for (int32_t input = 0; input < inputs; ++input) input_types[input] = tensors[input].type;
-        return tensor.type == Operator::output_type(position - inputs, input_types) &&
-               tensor.format == tensors[0].format;
+        return supports<Operator>(
+            attributes_, position, inputs, outputs,
+            [tensors](int32_t index) -> const nvinfer1::PluginTensorDesc& { return tensors[index]; });
     }
 
     void configurePlugin(const nvinfer1::DynamicPluginTensorDesc*, int32_t, const nvinfer1::DynamicPluginTensorDesc*,

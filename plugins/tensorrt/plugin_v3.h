@@ -3,9 +3,11 @@
 
 #include <NvInferRuntime.h>
 
+#include <array>
 #include <new>
 #include <vector>
 
+#include "tensorrt/combination.h"
 #include "tensorrt/fields.h"
 #include "tensorrt/log.h"
 
@@ -44,7 +46,7 @@ public:
 
     int32_t getOutputDataTypes(nvinfer1::DataType* types, int32_t outputs, const nvinfer1::DataType* input_types,
                                int32_t inputs) const noexcept override {
-        if (!has_all(inputs, outputs)) return FAILED;
+        if (!has_all<Operator>(inputs, outputs)) return FAILED;
         for (int32_t output = 0; output < outputs; ++output) types[output] = Operator::output_type(output, input_types);
         return DONE;
     }
@@ -52,7 +54,7 @@ public:
     int32_t getOutputShapes(const nvinfer1::DimsExprs* inputs, int32_t input_count, const nvinfer1::DimsExprs*, int32_t,
                             nvinfer1::DimsExprs* outputs, int32_t output_count,
                             nvinfer1::IExprBuilder& builder) noexcept override {
-        if (!has_all(input_count, output_count)) return FAILED;
+        if (!has_all<Operator>(input_count, output_count)) return FAILED;
         for (int32_t output = 0; output < output_count; ++output) {
             if (Operator::output_shape(attributes_, output, inputs, builder, outputs[output])) continue;
             return failed("its inputs have other numbers of dimensions");
@@ -62,37 +64,26 @@ public:
 
     bool supportsFormatCombination(int32_t position, const nvinfer1::DynamicPluginTensorDesc* tensors, int32_t inputs,
                                    int32_t outputs) noexcept override {
-        if (!has_all(inputs, outputs) || position < 0 || position >= inputs + outputs) return false;
-        const nvinfer1::PluginTensorDesc& tensor = tensors[position].desc;
-        if (!Operator::takes(attributes_, position, tensor.type, tensor.format)) return false;
-        if (position < inputs) return true;
-        nvinfer1::DataType input_types[Operator::INPUTS];
-        for (int32_t input = 0; input < inputs; ++input) input_types[input] = tensors[input].desc.type;
-        return tensor.type == Operator::output_type(position - inputs, input_types) &&
-               tensor.format == tensors[0].desc.format;
+        return supports<Operator>(
+            attributes_, position, inputs, outputs,
+            [tensors](int32_t index) -> const nvinfer1::PluginTensorDesc& { return tensors[index].desc; });
     }
 
     int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t input_count,
                             const nvinfer1::DynamicPluginTensorDesc*, int32_t output_count) noexcept override {
-        if (!has_all(input_count, output_count)) return FAILED;
-        nvinfer1::Dims largest[Operator::INPUTS];
-        for (int32_t input = 0; input < input_count; ++input) largest[input] = inputs[input].max;
-        return checked(largest);
+        return has_all<Operator>(input_count, output_count) ? checked(largest_of(inputs)) : FAILED;
     }
 
     size_t getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t input_count,
                             const nvinfer1::DynamicPluginTensorDesc*, int32_t) const noexcept override {
-        nvinfer1::Dims largest[Operator::INPUTS]{};
-        for (int32_t input = 0; input < Operator::INPUTS && input < input_count; ++input)
-            largest[input] = inputs[input].max;
-        return Operator::workspace_bytes(attributes_, largest);
+        return input_count == Operator::INPUTS ? Operator::workspace_bytes(attributes_, largest_of(inputs).data()) : 0;
     }
 
     int32_t onShapeChange(const nvinfer1::PluginTensorDesc* inputs, int32_t input_count,
                           const nvinfer1::PluginTensorDesc*, int32_t output_count) noexcept override {
-        if (!has_all(input_count, output_count)) return FAILED;
-        nvinfer1::Dims shapes[Operator::INPUTS];
-        for (int32_t input = 0; input < input_count; ++input) shapes[input] = inputs[input].dims;
+        if (!has_all<Operator>(input_count, output_count)) return FAILED;
+        Shapes shapes;
+        for (size_t input = 0; input < shapes.size(); ++input) shapes[input] = inputs[input].dims;
         return checked(shapes);
     }
 
@@ -119,12 +110,16 @@ private:
         return FAILED;
     }
 
-    static bool has_all(int32_t inputs, int32_t outputs) noexcept {
-        return inputs == Operator::INPUTS && outputs == Operator::OUTPUTS;
+    using Shapes = std::array<nvinfer1::Dims, Operator::INPUTS>;
+
+    static Shapes largest_of(const nvinfer1::DynamicPluginTensorDesc* inputs) noexcept {
+        Shapes shapes;
+        for (size_t input = 0; input < shapes.size(); ++input) shapes[input] = inputs[input].max;
+        return shapes;
     }
 
-    int32_t checked(const nvinfer1::Dims* shapes) const noexcept {
-        const std::string fault = Operator::fault_of(attributes_, shapes);
+    int32_t checked(const Shapes& shapes) const noexcept {
+        const std::string fault = Operator::fault_of(attributes_, shapes.data());
         return fault.empty() ? DONE : failed(fault);
     }
 

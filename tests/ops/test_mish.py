@@ -11,26 +11,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nms_implementations import OPERATORS
-from onnx import TensorProto, helper
+from nms_implementations import FLOAT_TYPES, OPERATORS
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from edgedet.graph.export import export_model
+from edgedet.ops.mish import reference
 from edgedet.ops.mish.body import function_body
 from edgedet.ops.mish.definition import DOMAIN, OP_TYPE
 from edgedet.ops.mish.native import mish
 from edgedet.runtime.load import load_detector
 
-FLOAT_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
 needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
-
-
-def expected(values: np.ndarray) -> np.ndarray:
-    """By tanh(log(1 + e)) = n / (n + 2) with n = e^2 + 2 e, in which nothing cancels."""
-    x = values.astype(np.float64)
-    exponential = np.exp(np.minimum(x, 40))
-    n = exponential * (exponential + 2)
-    return x * (n / (n + 2))
 
 
 def model(dtype: str = "float32", opset: int = 17) -> onnx.ModelProto:
@@ -52,7 +44,7 @@ def in_onnx_runtime(values: np.ndarray, *, operators: bool = False, opset: int =
 
 
 def require_mish(found: np.ndarray, values: np.ndarray) -> None:
-    wanted = expected(values)
+    wanted = reference.mish(values)
     assert found.dtype == values.dtype and found.shape == values.shape
     limits = np.finfo(values.dtype)
     steps = 1 if values.dtype == np.float16 else 5
@@ -88,11 +80,11 @@ class TestOperator:
     @pytest.mark.parametrize("opset", [13, 17, 21])
     def test_function_body_in_onnx_runtime(self, opset: int) -> None:
         found = in_onnx_runtime(self.values, opset=opset)
-        np.testing.assert_allclose(found, expected(self.values), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, reference.mish(self.values), rtol=1e-4, atol=1e-6)
 
     def test_function_body_in_onnx_reference(self) -> None:
         (found,) = ReferenceEvaluator(model()).run(None, {"x": self.values})
-        np.testing.assert_allclose(found, expected(self.values), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, reference.mish(self.values), rtol=1e-4, atol=1e-6)
 
     @needs_library
     @pytest.mark.parametrize("dtype", FLOAT_TYPES)

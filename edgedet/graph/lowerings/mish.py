@@ -14,38 +14,34 @@ def use_mish_operator(model: ir.Model) -> None:
 
     Without edgedet's library of operators ONNX Runtime computes the same three nodes as before.
     """
-    products = [node for node in model.graph if _source(node) is not None]
-    for product in products:
-        source = _source(product)
-        assert source is not None
-        operator = ir.node(OP_TYPE, [source], domain=DOMAIN, name=product.name)
+    found = [(node, *parts) for node in model.graph if (parts := _parts(node)) is not None]
+    for product, tanh, softplus in found:
         result = product.outputs[0]
+        operator = ir.node(OP_TYPE, [input_of(softplus, 0)], domain=DOMAIN, name=product.name)
         operator.outputs[0].name, operator.outputs[0].type, operator.outputs[0].shape = (
             result.name,
             result.type,
             result.shape,
         )
         operator.metadata_props.update(product.metadata_props)
-        tanh = next(producer for value in product.inputs if (producer := _producer(value, "Tanh")) is not None)
-        softplus = input_of(tanh, 0).producer()
         model.graph.insert_before(product, operator)
         ir.convenience.replace_all_uses_with(result, operator.outputs[0], replace_graph_outputs=True)
-        model.graph.remove([node for node in (product, tanh, softplus) if node is not None], safe=True)
-    if products:
+        model.graph.remove([product, tanh, softplus], safe=True)
+    if found:
         model.graph.opset_imports[DOMAIN] = 1
         function = ir.serde.deserialize_function(function_body(model.graph.opset_imports[""]))
         model.functions[function.identifier()] = function
 
 
-def _source(product: ir.Node) -> ir.Value | None:
-    """What a product is Mish of; None where it is not, or where its parts are read elsewhere."""
+def _parts(product: ir.Node) -> tuple[ir.Node, ir.Node] | None:
+    """Tanh and Softplus of a product that is Mish; None where it is not, or where these are read elsewhere."""
     if product.op_type != "Mul":
         return None
     for tanh_at, source_at in ((1, 0), (0, 1)):
         tanh = _producer(product.inputs[tanh_at], "Tanh")
         softplus = None if tanh is None else _producer(tanh.inputs[0], "Softplus")
-        if softplus is not None and softplus.inputs[0] is product.inputs[source_at]:
-            return softplus.inputs[0]
+        if tanh is not None and softplus is not None and softplus.inputs[0] is product.inputs[source_at]:
+            return tanh, softplus
     return None
 
 
