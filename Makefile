@@ -5,6 +5,7 @@
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
 #                    TENSORRT_INCLUDE_DIR=... adds the plugins for that TensorRT
+#   make tensorrt-python  NVIDIA's Python modules of four TensorRTs, which the tests look at, in build/tensorrt-python
 #   make tensorrt TENSORRT_HEADERS=FOLDER   what the plugins' tests need, for the headers in each FOLDER/*/include
 
 PYTHON ?= python3
@@ -15,7 +16,10 @@ INSTALL := $(BIN)/python -m pip install -c constraints.txt
 INSTALLED_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard plugins/*/*)
 PACKAGES := edgedet tests $(wildcard benchmarks)
 
-.PHONY: demo test test-slow operators aarch64 cuda tensorrt lint format clean
+TENSORRT_MODULES := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==10.16.1.11 \
+	tensorrt-cu13-bindings==11.4.0.106
+
+.PHONY: demo test test-slow operators aarch64 cuda tensorrt tensorrt-python lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -26,6 +30,7 @@ test: lint
 	@if command -v $(NVCC) > /dev/null; then $(MAKE) cuda; else echo "there is no nvcc: no CUDA kernel is compiled"; fi
 	@if [ -n "$(TENSORRT_HEADERS)" ]; then $(MAKE) tensorrt; \
 		else echo "there are no TENSORRT_HEADERS: no plugin for TensorRT is compiled"; fi
+	-@$(MAKE) tensorrt-python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -55,6 +60,14 @@ tensorrt: $(VENV)/.for-development
 		$(BIN)/cmake -S . -B $$build -DCMAKE_BUILD_TYPE=Release -DEDGEDET_TESTS=ON -DTENSORRT_INCLUDE_DIR=$$include \
 			$$(command -v $(NVCC) > /dev/null && echo -DEDGEDET_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=87-real) > /dev/null; \
 		$(BIN)/cmake --build $$build --parallel 2; \
+	done
+
+# Only the modules: without TensorRT itself, which they come without, nothing can be built or run by them.
+tensorrt-python: $(VENV)/.for-development
+	@set -e; for module in $(TENSORRT_MODULES); do \
+		folder=build/tensorrt-python/$${module##*==}; \
+		[ -d $$folder ] || { $(BIN)/python -m pip install -q --no-deps --only-binary :all: --target $$folder.part $$module && \
+			mv $$folder.part $$folder; }; \
 	done
 
 lint: $(VENV)/.for-development

@@ -16,6 +16,14 @@ def areas(boxes: FloatArray) -> FloatArray:
     return sides[:, 0] * sides[:, 1]
 
 
+def pairwise_iou(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Intersection over union of each box of `first [N, 4]` with each of `second [M, 4]`, xyxy: `[N, M]`, 0 to 1."""
+    corners = np.maximum(first[:, None, :2], second[None, :, :2]), np.minimum(first[:, None, 2:], second[None, :, 2:])
+    intersection = np.clip(corners[1] - corners[0], 0, None).prod(axis=-1)
+    union = areas(first)[:, None] + areas(second)[None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
 def clip(boxes: FloatArray, height: float, width: float) -> FloatArray:
     """Boxes `[n, 4]` clipped to an image of that size."""
     limits = np.asarray([width, height, width, height], dtype=boxes.dtype)

@@ -70,22 +70,24 @@ def measure_latency(
     warmup: int = 10,
     image: Path | None = None,
     operators: Path | None = None,
+    force: bool = False,
+    allow_code: bool = False,
 ) -> Latency:
     """The latency of a model file, its process pinned to as many cores as it has threads.
 
     Args:
-        model: `.onnx` or `.pt`.
+        model: `.onnx`, `.engine` or `.pt`.
         threads: threads for inference and for OpenCV.
         iterations: timed runs of each kind.
         warmup: runs before them, not timed.
         image: the image to detect in; None generates one of 640x480.
-        operators: library of edgedet's operators for ONNX Runtime.
+        operators, force, allow_code: see `edgedet.runtime.load.load_detector`.
 
     Raises:
         EdgedetError: the model or the image cannot be read, or there are fewer cores than threads.
     """
     with pinned(threads) as cores:
-        detector = load_detector(model, threads=threads, operators=operators)
+        detector = load_detector(model, threads=threads, operators=operators, force=force, allow_code=allow_code)
         picture = generated_image() if image is None else read_image(image)
         images = [picture] * (detector.backend.inputs[0].shape[0] or 1)
         tensor, _ = detector.preprocess(images)

@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from edgedet import __version__
-from edgedet.cli import bench, compare, data, demo, doctor, export, lint, models, predict, quantize, train
+from edgedet.cli import (
+    bench,
+    build,
+    compare,
+    data,
+    demo,
+    doctor,
+    export,
+    inspect,
+    lint,
+    models,
+    predict,
+    quantize,
+    train,
+)
 from edgedet.cli import eval as eval_verb
 from edgedet.cli.report import report
 
@@ -74,7 +88,9 @@ app.command("eval")(eval_verb.command)
 app.command("predict")(predict.command)
 app.command("quantize")(quantize.command)
 app.command("export")(export.command)
+app.command("build")(build.command)
 app.command("compare")(compare.command)
+app.command("inspect")(inspect.command)
 app.command("lint")(lint.command)
 app.command("bench")(bench.command)
 app.command("doctor")(doctor.command)

@@ -7,19 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
+
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Model file: .onnx or .pt.")],
+    model: Annotated[Path, typer.Argument(help="Model file: .onnx, .engine or .pt.")],
     threads: Annotated[int, typer.Option(min=1, help="Threads, each on a core of its own.")] = 1,
     iterations: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 100,
     warmup: Annotated[int, typer.Option(min=0, help="Runs before them, not timed.")] = 10,
     image: Annotated[
         Path | None, typer.Option(help="Image to detect in.", show_default="a generated one, 640x480")
     ] = None,
-    operators: Annotated[
-        Path | None,
-        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
-    ] = None,
+    operators: OperatorsOption = None,
+    force: ForceOption = False,
+    allow_code: AllowCodeOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure latency percentiles and throughput, with the protocol they were measured under."""
@@ -27,7 +28,14 @@ def command(
     from edgedet.cli.output import emit
 
     latency = measure_latency(
-        model, threads=threads, iterations=iterations, warmup=warmup, image=image, operators=operators
+        model,
+        threads=threads,
+        iterations=iterations,
+        warmup=warmup,
+        image=image,
+        operators=operators,
+        force=force,
+        allow_code=allow_code,
     )
     emit(latency.to_dict(), as_json, _render)
 

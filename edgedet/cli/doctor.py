@@ -17,9 +17,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at this device, the packages, the CPU kernels and the given libraries; exit 1 if one is broken."""
+    """Look at this device, the packages, the GPU, TensorRT and the given libraries; exit 1 if one is broken."""
     from edgedet.cli import output
-    from edgedet.doctor.checks import BROKEN, check_all
+    from edgedet.doctor.check import BROKEN
+    from edgedet.doctor.checks import check_all
 
     checks = [check.to_dict() for check in check_all(plugins or [])]
     output.emit({"checks": checks}, as_json, _render)
@@ -31,7 +32,9 @@ def command(
 def _render(result: dict[str, Any]) -> None:
     from edgedet.cli import output
 
+    rows = []
     for check in result["checks"]:
-        print(output.printable(f"{check['state']:>7}  {check['name']}: {check['detail']}"))
+        rows.append((check["state"], check["name"], check["detail"]))
         if check["fix"] is not None:
-            print(output.printable(f"         fix: {check['fix']}"))
+            rows.append(("", "", f"fix: {check['fix']}"))
+    output.table(["state", "check", "found"], rows)

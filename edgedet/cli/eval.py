@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgedet.cli import output
+from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
 from edgedet.errors import EdgedetError
 
 
@@ -34,10 +35,9 @@ def command(
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="the backend's choice")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
-    operators: Annotated[
-        Path | None,
-        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
-    ] = None,
+    operators: OperatorsOption = None,
+    force: ForceOption = False,
+    allow_code: AllowCodeOption = False,
     speed: Annotated[bool, typer.Option("--speed", help="Print the milliseconds that each stage takes.")] = False,
     save_predictions: Annotated[
         Path | None,
@@ -64,6 +64,8 @@ def command(
             threads=threads,
             device=device,
             operators=operators,
+            force=force,
+            allow_code=allow_code,
             save_predictions=save_predictions,
             speed=speed or None,
         )
@@ -79,6 +81,8 @@ def command(
             threads=threads,
             device=device,
             operators=operators,
+            force=force,
+            allow_code=allow_code,
             save_predictions=save_predictions,
             plots=plots,
             track=partial(output.track, unit="images", per_item=batch),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
+
 if TYPE_CHECKING:
     from edgedet.runtime.predict import Prediction
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Model file: .onnx or .pt.")],
+    model: Annotated[Path, typer.Argument(help="Model file: .onnx, .engine or .pt.")],
     source: Annotated[
         str, typer.Argument(help="Image, folder, pattern ('photos/**/*.jpg'), video, camera number, or rtsp/http URL.")
     ],
@@ -32,10 +34,9 @@ def command(
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="one a core")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    operators: Annotated[
-        Path | None,
-        typer.Option(metavar="LIB", help="Library of edgedet's operators for ONNX Runtime.", show_default="none"),
-    ] = None,
+    operators: OperatorsOption = None,
+    force: ForceOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Detect objects and draw them."""
     from contextlib import closing
@@ -47,7 +48,9 @@ def command(
     from edgedet.runtime.sources import open_source
 
     frames = open_source(source)
-    detector = load_detector(model, threads=threads, device=device, operators=operators)
+    detector = load_detector(
+        model, threads=threads, device=device, operators=operators, force=force, allow_code=allow_code
+    )
     detector = detector.with_postprocess(score_threshold=score, iou_threshold=iou)
     done, stopped = 0, False
     try:

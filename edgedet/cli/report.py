@@ -19,11 +19,19 @@ EXTRA_OF_PACKAGE = {
     "lightning_fabric": "train",
     "matplotlib": "eval",
     "onnx": "train",
+    "onnx_ir": "train",
     "onnxruntime": "ort",
     "onnxscript": "train",
+    "polygraphy": "trt",
     "tensorboard": "train",
     "torch": "train",
 }
+
+
+INSTALL_TENSORRT = (
+    "on a Jetson use JetPack's: apt install python3-libnvinfer, in an environment with --system-site-packages; "
+    "elsewhere pip install tensorrt-cu13 (or -cu12)"
+)
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -55,6 +63,8 @@ def explain(error: BaseException) -> EdgedetError | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return EdgedetError("out of memory", fix="use a smaller --batch or --imgsz, or free some memory")
     if isinstance(error, ModuleNotFoundError):
+        if error.name == "tensorrt":
+            return EdgedetError("TensorRT's Python module is not installed", fix=INSTALL_TENSORRT)
         extra = EXTRA_OF_PACKAGE.get((error.name or "").partition(".")[0])
         if extra is None:
             return None

@@ -108,6 +108,8 @@ def evaluate_model(
     threads: int | None = None,
     device: str | None = None,
     operators: Path | None = None,
+    force: bool = False,
+    allow_code: bool = False,
     save_predictions: Path | None = None,
     plots: Path | None = None,
     track: Track = no_progress,
@@ -121,7 +123,7 @@ def evaluate_model(
         batch: images that are run together.
         threads: threads for inference; None lets the backend choose.
         device: `cpu` (None is the same), `cuda`, ...
-        operators: library of edgedet's operators for ONNX Runtime.
+        operators, force, allow_code: see `load_detector`.
         save_predictions: where the detections are written as a COCO results file.
         plots: folder for the precision-recall curve.
         track: watches the batches.
@@ -129,7 +131,9 @@ def evaluate_model(
     _require_writable(plots, save_predictions)
     if save_predictions is not None and save_predictions.resolve() in (model.resolve(), data.resolve()):
         raise EdgedetError("would replace what is evaluated", where=save_predictions, fix="name another file")
-    detector = load_detector(model, threads=threads, device=device, operators=operators)
+    detector = load_detector(
+        model, threads=threads, device=device, operators=operators, force=force, allow_code=allow_code
+    )
     dataset = read_dataset(data)
     samples = _samples(dataset, split)
     evaluation = evaluate(detector, samples, dataset.class_names, batch=batch, track=track)

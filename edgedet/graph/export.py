@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from edgedet.errors import CheckFailedError, EdgedetError
-from edgedet.files import atomic_path, require_writable_folder
+from edgedet.files import atomic_path, require_writable_folder, sha256_file
 from edgedet.graph.checks import require_sound
 from edgedet.graph.divergence import located
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
@@ -18,6 +18,7 @@ from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.master import decoded, master_graph
+from edgedet.graph.metadata import Provenance, with_provenance
 from edgedet.graph.nms import require_same_detections, with_nms
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
@@ -156,9 +157,16 @@ def export_model(
     if out is None:
         suffix = SUFFIX if target == MASTER else f".{target}{SUFFIX}"
         out = Path(f"{model}{suffix}") if spec.random_weights else Path(model).with_suffix(suffix)
-    images = verification_images(data)
     return export_onnx(
-        detector, spec, out, target=target, batch=batch, dynamic_batch=dynamic_batch, images=images, nms=nms
+        detector,
+        spec,
+        out,
+        target=target,
+        batch=batch,
+        dynamic_batch=dynamic_batch,
+        images=verification_images(data),
+        nms=nms,
+        checkpoint_sha256=None if spec.random_weights else sha256_file(Path(model)),
     )
 
 
@@ -172,6 +180,7 @@ def export_onnx(
     dynamic_batch: bool = False,
     images: Images | None = None,
     nms: bool = False,
+    checkpoint_sha256: str | None = None,
 ) -> Export:
     """Writes the ONNX file of a detector, after its graph was checked and ONNX Runtime agreed with the detector.
 
@@ -188,6 +197,7 @@ def export_onnx(
             generated images.
         nms: let the file give detections, by the specification's DIoU-NMS, instead of boxes and scores. They are held
             to what edgedet's runtime makes of the file's boxes and scores: the same numbers in the same order.
+        checkpoint_sha256: of the file that the detector was read from, to be told in the metadata.
 
     Raises:
         EdgedetError: the path cannot be written, or the input size does not suit the detector.
@@ -209,7 +219,10 @@ def export_onnx(
         placed = place(master, target)
         ranges = largest_values(placed, spec, images)
         kept_float32 = names_of_unsafe(placed, ranges)
-    model = lower(master, target, ranges)
+    provenance = Provenance(
+        target=target, checkpoint_sha256=checkpoint_sha256, calibration_sha256=_calibration_sha256(detector)
+    )
+    model = with_provenance(lower(master, target, ranges), provenance)
     onnx.checker.check_model(model, full_check=True)
     kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
@@ -244,6 +257,11 @@ def export_onnx(
         kept_float32=kept_float32,
         nms=nms,
     )
+
+
+def _calibration_sha256(detector: DetectionNetwork) -> str | None:
+    calibration = detector.recipe.calibration if isinstance(detector, QuantizedDetector) else None
+    return None if calibration is None else calibration.images_sha256
 
 
 def _tolerance(graph: ModelProto, target: str) -> Tolerance:

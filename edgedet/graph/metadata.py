@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 
 from onnx import ModelProto, helper
 
 from edgedet import __version__
+from edgedet.config import Frozen, parse
 from edgedet.errors import EdgedetError
 from edgedet.spec import Spec, spec_from_json
 
 SPEC_KEY = "edgedet"
+PROVENANCE_KEY = "edgedet_provenance"
 RANDOM_WEIGHTS = "random weights, for latency only"
+
+
+class Provenance(Frozen):
+    """What a file was made of, and for.
+
+    Attributes:
+        target: one of `edgedet.graph.targets.TARGETS`.
+        checkpoint_sha256: of the checkpoint file; None for a model by name.
+        calibration_sha256: of the images that the quantizers were calibrated on; None where there are none.
+    """
+
+    target: str
+    checkpoint_sha256: str | None = None
+    calibration_sha256: str | None = None
 
 
 def with_metadata(model: ModelProto, spec: Spec, *, batch: int) -> ModelProto:
@@ -43,6 +60,31 @@ def metadata(spec: Spec, *, batch: int) -> dict[str, str]:
         "description": f"edgedet {spec.model}" + (f", {RANDOM_WEIGHTS}" if spec.random_weights else ""),
         "version": __version__,
     }
+
+
+def with_provenance(model: ModelProto, provenance: Provenance) -> ModelProto:
+    """A copy of `model` that says what it was made of."""
+    result = ModelProto()
+    result.CopyFrom(model)
+    helper.set_model_props(result, read_metadata(model) | {PROVENANCE_KEY: provenance.model_dump_json()})
+    return result
+
+
+def read_provenance(values: Mapping[str, str], *, where: object = None) -> Provenance | None:
+    """What metadata says that a file was made of; None where it says nothing.
+
+    Raises:
+        EdgedetError: what it says cannot be understood.
+    """
+    if PROVENANCE_KEY not in values:
+        return None
+    try:
+        plain = json.loads(values[PROVENANCE_KEY])
+    except (ValueError, RecursionError) as error:
+        raise EdgedetError(f"its metadata {PROVENANCE_KEY!r} is not valid JSON", where=where) from error
+    if not isinstance(plain, dict):
+        raise EdgedetError(f"its metadata {PROVENANCE_KEY!r} is not a JSON object", where=where)
+    return parse(Provenance, plain, where=where)
 
 
 def read_metadata(model: ModelProto) -> dict[str, str]:

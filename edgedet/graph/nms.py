@@ -50,6 +50,22 @@ def with_nms(model: ModelProto, attributes: DIoUNMS) -> ModelProto:
     return result
 
 
+def without_nms(model: ModelProto) -> ModelProto:
+    """A copy that gives the boxes and scores that its NMS reads; the graph itself where it has none."""
+    result = ModelProto()
+    result.CopyFrom(model)
+    nodes = [node for node in result.graph.node if node.op_type == OP_TYPE]
+    if not nodes:
+        return result
+    result.graph.node.remove(nodes[0])
+    del result.graph.output[:]
+    result.graph.output.extend(value for value in result.graph.value_info if value.name in BOXES_AND_SCORES)
+    others = [function for function in result.functions if function.name != OP_TYPE]
+    del result.functions[:]
+    result.functions.extend(others)
+    return result
+
+
 def detections_graph(attributes: DIoUNMS) -> ModelProto:
     """NMS alone, for any number of images, boxes and classes."""
     inputs = [

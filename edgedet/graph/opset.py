@@ -13,6 +13,12 @@ OPSET = 17
 IR_VERSION = 8
 """The file format that belongs to opset 17: older runtimes refuse a later one whatever the graph holds."""
 
+OLDEST_OPSET, OLDEST_IR_VERSION = 13, 7
+"""The newest that TensorRT 8.2 reads, and its file format; the oldest with quantizers for each channel."""
+
+WIDENED = frozenset({"Add", "Sub", "Mul", "Div", "Relu", "Reshape", "Identity"})
+"""Operators that took more types, and Reshape `allowzero`, between opsets 13 and 17."""
+
 
 def to_opset_17(model: ModelProto) -> ModelProto:
     """A copy of an opset 18 model in opset 17 and IR version 8.
@@ -31,6 +37,30 @@ def to_opset_17(model: ModelProto) -> ModelProto:
     del result.opset_import[:]
     result.opset_import.append(helper.make_opsetid("", OPSET))
     result.ir_version = IR_VERSION
+    return result
+
+
+def to_opset_13(model: ModelProto) -> ModelProto:
+    """A copy of an opset 17 model in opset 13 and IR version 7; operators of other domains stay as they are.
+
+    Raises:
+        EdgedetError: an operator has no such form.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in result.graph.node if node.domain == ""]:
+        if not onnx.defs.has(node.op_type, OLDEST_OPSET):
+            raise _unknown(node, OLDEST_OPSET)
+        if node.op_type not in WIDENED and _since(node, OLDEST_OPSET) != _since(node, OPSET):
+            raise _unknown(node, OLDEST_OPSET)
+        if node.op_type == "Reshape":
+            # Without a 0 in the shape it does not matter what a 0 would mean.
+            zero = 0 in numpy_helper.to_array(constants[node.input[1]]) if node.input[1] in constants else True
+            allowed = next((entry.i for entry in node.attribute if entry.name == "allowzero"), 0)
+            node.CopyFrom(_without_attributes(node, {"allowzero": 0 if zero else allowed}))
+    (entry,) = (entry for entry in result.opset_import if entry.domain == "")
+    entry.version, result.ir_version = OLDEST_OPSET, OLDEST_IR_VERSION
     return result
 
 
@@ -53,9 +83,9 @@ def _lower(node: NodeProto) -> list[NodeProto]:
     return [node]
 
 
-def _unknown(node: NodeProto) -> EdgedetError:
+def _unknown(node: NodeProto, opset: int = OPSET) -> EdgedetError:
     return EdgedetError(
-        f"the operator {node.op_type} has no known form in ONNX opset {OPSET}",
+        f"the operator {node.op_type} has no known form in ONNX opset {opset}",
         where=node.name or None,
         fix="build the model of other operators, or add this one to edgedet/graph/opset.py",
     )

@@ -172,8 +172,10 @@ def agreement_of(pairs: Iterable[tuple[Outputs, Outputs]], images: Images, toler
     return Agreement(images.source, len(images.images), box_error, score_error, tolerance)
 
 
-def require_agreement(agreement: Agreement, *, where: object = None) -> None:
-    """Refuses differences above the tolerance.
+def require_agreement(
+    agreement: Agreement, *, what: str = "the exported graph does not agree with the checkpoint", where: object = None
+) -> None:
+    """Refuses differences above the tolerance; `what` is said of them.
 
     Raises:
         CheckFailedError: they are larger.
@@ -181,8 +183,8 @@ def require_agreement(agreement: Agreement, *, where: object = None) -> None:
     tolerance = agreement.tolerance
     if not agreement.holds:
         raise CheckFailedError(
-            f"the exported graph does not agree with the checkpoint on {agreement.images} images "
-            f"({agreement.source}): boxes differ by up to {agreement.box_error:.3g} px (tolerance {tolerance.box:g}), "
+            f"{what} on {agreement.images} images ({agreement.source}): "
+            f"boxes differ by up to {agreement.box_error:.3g} px (tolerance {tolerance.box:g}), "
             f"scores by up to {agreement.score_error:.3g} (tolerance {tolerance.score:g})",
             where=where,
         )

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from edgedet.models.quantized.codes import HIGHEST, LOWEST
 from edgedet.models.quantized.detector import QuantizedDetector
-from edgedet.models.quantized.fake_quantize import HIGHEST, LOWEST, FakeQuantize, QuantizedConv2d, fake_quantize
+from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d, fake_quantize
 
 KEPT_OF_RANGE = 0.9
 """Of an observed range, for each step."""

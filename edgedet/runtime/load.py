@@ -9,15 +9,23 @@ from edgedet.runtime.detector import Detector
 
 
 def load_detector(
-    path: Path, *, threads: int | None = None, device: str | None = None, operators: Path | None = None
+    path: Path,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    operators: Path | None = None,
+    force: bool = False,
+    allow_code: bool = False,
 ) -> Detector:
-    """The detector in a `.onnx` file (ONNX Runtime) or a `.pt` checkpoint (PyTorch).
+    """The detector in a `.onnx` file (ONNX Runtime), a `.engine` file (TensorRT) or a `.pt` checkpoint (PyTorch).
 
     Args:
         path: the model file.
-        threads: threads for inference; None lets the backend choose.
-        device: `cpu`, `cuda`, ...; None is the CPU.
-        operators: library of edgedet's operators for ONNX Runtime; checkpoints need none.
+        threads: threads for inference; None lets the backend choose; an engine has none.
+        device: `cpu`, `cuda`, ...; None is the CPU; an engine runs on the GPU that it was built for.
+        operators: library of edgedet's operators for ONNX Runtime or TensorRT; checkpoints need none.
+        force: load an engine though it was built for another machine, or was changed.
+        allow_code: run the code that a version-compatible engine carries.
 
     Raises:
         EdgedetError: the file is missing, broken, or was not made by edgedet.
@@ -35,4 +43,8 @@ def load_detector(
         from edgedet.runtime.backends import torch
 
         return Detector(*torch.load(path, threads=threads, device=device))
-    raise unknown_value("kind of model file", suffix, [".onnx", ".pt"], where=path)
+    if suffix == ".engine":
+        from edgedet.runtime.backends import tensorrt
+
+        return Detector(*tensorrt.load(path, operators=operators, force=force, allow_code=allow_code))
+    raise unknown_value("kind of model file", suffix, [".onnx", ".pt", ".engine"], where=path)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
+from edgedet.interrupt import StopRequest, deferred_interrupt
 from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import DecodedDetector, DetectionNetwork
@@ -28,7 +29,6 @@ from edgedet.runtime.load import load_detector
 from edgedet.spec import Preprocess
 from edgedet.train.config import TrainConfig
 from edgedet.train.folder import RunFolder, require_free, resume_folder, start_folder
-from edgedet.train.interrupt import StopRequest, deferred_interrupt
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run

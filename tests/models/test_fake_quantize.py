@@ -14,14 +14,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from edgedet.models.quantized.fake_quantize import (
-    HIGHEST_OF_SUMMED,
-    HIGHEST_UNSIGNED,
-    PER_TENSOR,
-    FakeQuantize,
-    QuantizedConv2d,
-    fake_quantize,
-)
+from edgedet.models.quantized.codes import HIGHEST_OF_SUMMED, HIGHEST_UNSIGNED
+from edgedet.models.quantized.fake_quantize import PER_TENSOR, FakeQuantize, QuantizedConv2d, fake_quantize
 
 SCALE = 0.25
 

@@ -23,7 +23,7 @@ from edgedet.graph.lowerings.editing import (
     quantizers,
 )
 from edgedet.graph.lowerings.float32_nodes import Ranges, float32_nodes
-from edgedet.models.quantized.fake_quantize import HIGHEST, LOWEST
+from edgedet.models.quantized.codes import HIGHEST, LOWEST
 
 QUANTIZERS_OPSET, QUANTIZERS_IR_VERSION = 19, 9
 """The oldest in which QuantizeLinear and DequantizeLinear take float16, and its file format."""

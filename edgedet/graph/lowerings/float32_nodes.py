@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from edgedet.graph.lowerings.editing import Array, array_of, input_of, is_of_weight, quantizers
-from edgedet.models.quantized.fake_quantize import LOWEST
+from edgedet.models.quantized.codes import LOWEST
 
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 HIGHEST_FINITE = float(np.finfo(np.float16).max)

@@ -27,7 +27,7 @@ from edgedet.graph.lowerings.editing import (
 from edgedet.graph.lowerings.mish import use_mish_operator
 from edgedet.graph.lowerings.rearranging import pack_first_convolution, pack_narrow_convolutions, tile_upsampled_maps
 from edgedet.graph.lowerings.row_products import find_rows, multiply_rows
-from edgedet.models.quantized.fake_quantize import HIGHEST, HIGHEST_UNSIGNED, LOWEST
+from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
 SIGNED_ZERO_POINT = -LOWEST
 KEEP_SIGN = frozenset({"MaxPool", "Resize", "Split", "Concat", "Add", "QuantizeLinear", "DequantizeLinear"})

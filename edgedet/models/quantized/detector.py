@@ -13,14 +13,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from edgedet.errors import unknown_value
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
+from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
 from edgedet.models.quantized.edges import Edge, find_edges, module_of, readers_of
-from edgedet.models.quantized.fake_quantize import (
-    HIGHEST,
-    HIGHEST_UNSIGNED,
-    SMALLEST_SCALE,
-    FakeQuantize,
-    QuantizedConv2d,
-)
+from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
 from edgedet.models.quantized.recipe import Recipe
 
 QUANTIZERS = "quantizers"

@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgedet.models.quantized.codes import HIGHEST, HIGHEST_OF_SUMMED, LOWEST
+
 PER_TENSOR = -1
 """The axis of a quantizer with a single scale."""
-
-LOWEST, HIGHEST = -128, 127
-HIGHEST_UNSIGNED = 255
-"""Of the finer grid that a lowering may give a tensor which is never negative, over the same range."""
-
-HIGHEST_OF_SUMMED = 64
-"""Of the weights of a convolution that sums over channels. x86 CPUs without VNNI add its products in pairs, in 16 bits,
-and cut off what does not fit: 2 x 64 x 255 does, 2 x 127 x 255 does not. Depthwise products are added in 32 bits."""
 
 SMALLEST_SCALE = 1e-8
 

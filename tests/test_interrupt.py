@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgedet.train.interrupt import deferred_interrupt
+from edgedet.interrupt import deferred_interrupt
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

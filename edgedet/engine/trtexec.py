@@ -1,0 +1,68 @@
+"""The trtexec command that builds the same engine."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from edgedet.engine.builder import INPUT
+from edgedet.engine.network import Network
+from edgedet.trt import versions
+from edgedet.trt.manifest import BuildOptions
+from edgedet.trt.versions import Version
+
+TRTEXEC = "trtexec"
+"""On a Jetson in /usr/src/tensorrt/bin."""
+
+
+def trtexec_command(
+    network: Network,
+    options: BuildOptions,
+    version: Version,
+    *,
+    onnx: Path,
+    out: Path,
+    operators: Path | None = None,
+    timing_cache: Path | None = None,
+) -> str:
+    """One line for a shell.
+
+    Args:
+        network: lowered for `version`.
+        options: settled for the network.
+        version: of the trtexec.
+        onnx: where the lowered network lies.
+        out: the engine to write.
+        operators: library of edgedet's operators.
+        timing_cache: file of times to read and write.
+    """
+    words = [TRTEXEC, f"--onnx={onnx}", f"--saveEngine={out}", "--noTF32", "--profilingVerbosity=detailed"]
+    if network.batch is None:
+        words += [f"--{name}Shapes={shape}" for name, shape in _shapes(network, options).items()]
+    words += versions.trtexec_flags(
+        version,
+        network.precision,
+        strongly_typed=network.strongly_typed,
+        float32_layers=() if options.dla_core is not None else network.float32_nodes,
+        operators=None if operators is None else str(operators),
+        serialize_operators=options.serialize_operators,
+    )
+    if options.workspace_mebibytes is not None:
+        words.append(versions.workspace_flag(version, options.workspace_mebibytes))
+    if options.dla_core is not None:
+        words += [f"--useDLACore={options.dla_core}", "--allowGPUFallback"]
+    if options.optimization_level is not None:
+        words.append(f"--builderOptimizationLevel={options.optimization_level}")
+    if options.version_compatible:
+        words.append("--versionCompatible")
+    if options.hardware_compatibility is not None:
+        words.append(f"--hardwareCompatibilityLevel={versions.TRTEXEC_HARDWARE_LEVELS[options.hardware_compatibility]}")
+    if timing_cache is not None:
+        words.append(f"--timingCacheFile={timing_cache}")
+    return shlex.join(words)
+
+
+def _shapes(network: Network, options: BuildOptions) -> dict[str, str]:
+    size, batches = network.spec.preprocess, options.profile
+    chosen = {"min": batches.smallest, "opt": batches.best, "max": batches.largest}
+    return {name: f"{INPUT}:{batch}x3x{size.height}x{size.width}" for name, batch in chosen.items()}

@@ -1,0 +1,1 @@
+"""TensorRT's own Python modules without TensorRT: what the tests of engines run with."""
