@@ -14,6 +14,7 @@ from edgedet.data.find import read_dataset
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
 from edgedet.engine.build import SUFFIX, TIMING_CACHE_SUFFIX, Built, build_engine
+from edgedet.engine.inspect.nodes import is_weight, nodes_of
 from edgedet.engine.progress import BuildWatcher
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.run import DEFAULT_SPLIT, evaluate
@@ -118,7 +119,8 @@ def choose_precision(
     if options.precision is not None or options.keep_float:
         fix = "leave --precision and --keep-float out"
         raise EdgedetError("--auto-precision chooses the precision itself", fix=fix)
-    if not quantized_blocks(read_onnx(model)):
+    blocks = quantized_blocks(read_onnx(model))
+    if not blocks:
         fix = "export a quantized checkpoint (edgedet quantize)"
         raise EdgedetError("the model has no quantizers: there is nothing to choose", where=model, fix=fix)
     out = out or model.with_suffix(SUFFIX)
@@ -139,7 +141,7 @@ def choose_precision(
 
         built = {name: build(name, {"precision": name}) for name in (FP16, INT8)}
         loaded = {name: _load(engine, operators) for name, engine in built.items()}
-        float_blocks = _slow_blocks(loaded, samples)
+        float_blocks = _slow_blocks(loaded, blocks, samples)
         if float_blocks:
             built[MIXED] = build(MIXED, {"precision": INT8, "keep_float": float_blocks})
             loaded[MIXED] = _load(built[MIXED], operators)
@@ -151,8 +153,13 @@ def choose_precision(
         candidates = tuple(
             _candidate(name, times[name], accuracy, built[name].size_bytes, float_blocks, max_drop) for name in built
         )
-        chosen = min((one for one in candidates if one.holds), key=lambda one: one.median_ms).name
+        chosen = fastest(candidates)
         return Decision(candidates, chosen, max_drop, len(samples), _kept(built[chosen], out))
+
+
+def fastest(candidates: Sequence[Candidate]) -> str:
+    """The name of the fastest that is accurate enough; float16 always is."""
+    return min((one for one in candidates if one.holds), key=lambda one: one.median_ms).name
 
 
 def _candidate(
@@ -180,14 +187,14 @@ def _load(built: Built, operators: Path | None) -> Detector:
     return Detector(*load(built.path, operators=operators, allow_code=allow_code))
 
 
-def _slow_blocks(loaded: Mapping[str, Detector], samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The blocks that take longer in INT8 than in float16, by the profiles of both; none if INT8 is faster in each.
+def _slow_blocks(loaded: Mapping[str, Detector], blocks: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Those of the quantized blocks that take longer in INT8 than in float16, by the profiles of both.
 
-    All of them, if it is faster in none: then there is no mix either.
+    None where there is nothing to mix: INT8 is faster in each, or in none.
     """
-    by_block = {name: _block_ms(detector, samples) for name, detector in loaded.items()}
-    both = [block for block in by_block[INT8] if block in by_block[FP16]]
-    slow = tuple(block for block in both if by_block[INT8][block] > by_block[FP16][block] * (1 + WORTH))
+    float16, int8 = (_block_ms(loaded[name], samples) for name in (FP16, INT8))
+    both = [block for block in blocks if block in float16 and block in int8]
+    slow = tuple(block for block in both if int8[block] > float16[block] * (1 + WORTH))
     return slow if len(slow) < len(both) else ()
 
 
@@ -198,17 +205,19 @@ def _block_ms(detector: Detector, samples: Sequence[Sample]) -> dict[str, float]
     times = backend.layer_times({backend.inputs[0].name: _input(detector, samples)}, runs=PROFILE_RUNS)
     result: dict[str, float] = {}
     for layer, milliseconds in times.items():
-        block = block_of(first_node(layer))
-        result[block] = result.get(block, 0.0) + milliseconds
+        block = block_of_layer(layer)
+        if block is not None:
+            result[block] = result.get(block, 0.0) + milliseconds
     return result
 
 
-def first_node(layer: str) -> str:
-    """The first ONNX node that a layer of an engine was made of, by its name.
+def block_of_layer(layer: str) -> str | None:
+    """The block of the first ONNX node that a layer of an engine was made of; None where its name names none.
 
-    TensorRT joins names with ` + `, and puts what a reformat is for behind `for Input Tensor 0 to `.
+    A reformat counts for what it is for, which its name tells behind `for Input Tensor 0 to `.
     """
-    return layer.rpartition(" to ")[2].partition(" + ")[0].strip()
+    nodes = [node for node in nodes_of(layer.rpartition(" to ")[2], "") if not is_weight(node)]
+    return block_of(nodes[0]) if nodes else None
 
 
 def _interleaved_ms(loaded: Mapping[str, Detector], samples: Sequence[Sample]) -> dict[str, list[float]]:

@@ -13,9 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from conftest import REPOSITORY
+from onnx import helper
 from tensorrt_double.environment import TensorRT
+from typer.testing import CliRunner
+
+from edgedet.cli.app import app
+from edgedet.graph.metadata import Provenance, with_provenance
+from edgedet.graph.reading import read_onnx
+from edgedet.graph.targets import lower
 
 OLDEST, NEWEST = "8.6.1", "11.4.0.106"
 PLUGINS = {
@@ -25,6 +33,19 @@ PLUGINS = {
     "11.4.0.106": "11.1",
 }
 DECODING = ["decode/Exp", "decode/Mul_1", "decode/Sigmoid"]
+HELD = [
+    "decode/ReduceMax",
+    "decode/Sub",
+    "decode/Exp",
+    "decode/Mul",
+    "decode/ReduceSum",
+    "decode/ReduceSum_1",
+    "decode/Div",
+    "decode/Mul_1",
+    "decode/Sub_1",
+    "decode/Add",
+    "decode/Sigmoid",
+]
 
 
 def build(trt: TensorRT, model: Path, folder: Path, *options: object, **settings: str) -> dict[str, Any]:
@@ -37,20 +58,6 @@ def detections(trt: TensorRT, model: Path, images: Path, folder: Path, *options:
     done = trt.run("predict", model, images, "--no-save", "--json", *options, cwd=folder, **settings)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["detections"] for line in done.stdout.splitlines()]
-
-
-@pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from edgedet.data.synth import synthesize
-
-    folder = tmp_path_factory.mktemp("data") / "shapes"
-    synthesize(folder, images=30, size=96, classes=3)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def pictures(images: Path) -> Path:
-    return images / "images" / "test"
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +128,7 @@ def test_the_manifest_says_what_the_engine_depends_on(trt10: TensorRT, models: P
     assert (built_on["tensorrt"], built_on["gpu"], built_on["compute_capability"]) == ("10.3.0", "Orin", "8.7")
     assert (built_on["multiprocessors"], built_on["cuda_runtime"]) == (8, "12.6")
     assert [tensor["name"] for tensor in manifest["tensors"]] == ["images", "boxes", "scores"]
-    assert manifest["spec"]["class_names"] == ["class 0", "class 1", "class 2"]
+    assert manifest["spec"]["class_names"] == ["disc", "triangle", "square"]
     assert manifest["peak_memory_bytes"] > 1 << 20 and manifest["build_seconds"] >= 0
     assert plan.read_bytes().startswith(b"a plan of the double\n"), "the plan has no prefix of edgedet's"
 
@@ -242,10 +249,14 @@ def test_a_free_batch_runs_all_images(
     trt10: TensorRT, models: Path, images: Path, pictures: Path, tmp_path: Path
 ) -> None:
     build(trt10, models / "free.onnx", tmp_path, "--precision", "fp32", "--batches", "2:2:4")
-    done = trt10.run("eval", tmp_path / "m.engine", images, "--split", "train", "--json", cwd=tmp_path)
-    other = trt10.run("eval", models / "free.onnx", images, "--split", "train", "--json", cwd=tmp_path)
-    assert "the model's classes are not the data's" in done.stderr
-    assert done.stderr == other.stderr
+    evaluated = [
+        trt10.run("eval", model, images, "--split", "train", "--json", cwd=tmp_path)
+        for model in (tmp_path / "m.engine", models / "free.onnx")
+    ]
+    metrics = [json.loads(done.stdout) for done in evaluated]
+    for one in metrics:
+        del one["speed_ms_per_image"]
+    assert metrics[0] == metrics[1] and metrics[0]["images"] > 8
     found = detections(trt10, tmp_path / "m.engine", pictures, tmp_path)
     assert found == detections(trt10, models / "free.onnx", pictures, tmp_path)
 
@@ -364,13 +375,6 @@ def test_a_model_with_nms_needs_the_library_of_plugins(
 
 
 def test_what_is_not_for_tensorrt_is_refused_by_name(trt10: TensorRT, models: Path, tmp_path: Path) -> None:
-    import onnx
-    from onnx import helper
-
-    from edgedet.graph.metadata import Provenance, with_provenance
-    from edgedet.graph.reading import read_onnx
-    from edgedet.graph.targets import lower
-
     master = read_onnx(models / "int8.onnx")
     for_cpu, for_11 = tmp_path / "cpu.onnx", tmp_path / "11.onnx"
     for_cpu.write_bytes(lower(master, "ort-cpu").SerializeToString())
@@ -424,11 +428,95 @@ def test_what_a_person_sees(trt10: TensorRT, models: Path, tmp_path: Path) -> No
     assert "Building Engine: 2 steps" in done.stderr
 
 
+TRTEXEC = {
+    "8.2.1": "--fp16 --int8 --buildOnly",
+    "8.5.2": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --buildOnly",
+    "8.6.1": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
+    "10.3.0": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
+    "10.16.1": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
+    "11.4.0": "--skipInference",
+}
+LOWERED = {"8.2.1": "trt8", "8.5.2": "trt8", "8.6.1": "trt8", "10.3.0": "trt10", "10.16.1": "trt10", "11.4.0": "trt11"}
+
+
+@pytest.mark.parametrize("version", TRTEXEC)
+def test_the_trtexec_command_of_each_version(models: Path, tmp_path: Path, version: str) -> None:
+    result = CliRunner().invoke(
+        app,
+        [
+            "build",
+            str(models / "int8.onnx"),
+            "--out",
+            str(tmp_path / "m.engine"),
+            "--emit-trtexec",
+            "--tensorrt",
+            version,
+        ],
+    )
+    assert result.exit_code == 0, result.stderr
+    major, minor, _ = version.split(".")
+    lowered = tmp_path / f"m.tensorrt{major}.{minor}.onnx"
+    layers = ",".join(f"{name}:fp32" for name in HELD)
+    assert result.stdout.split() == [
+        "trtexec",
+        f"--onnx={lowered}",
+        f"--saveEngine={tmp_path}/m.engine",
+        "--noTF32",
+        "--profilingVerbosity=detailed",
+        *TRTEXEC[version].format(layers=layers).split(),
+        f"--timingCacheFile={tmp_path}/m.timing-cache",
+    ]
+    assert f"lowered for {LOWERED[version]} (TensorRT {version})" in result.stderr
+    model = onnx.load(lowered)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == {"8.2.1": 13, "11.4.0": 19}.get(version, 17)
+
+
+def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
+    options = (
+        "--batches 1:2:4 --workspace 256 --optimization-level 2 --precision fp32 --version-compatible "
+        "--hardware-compatibility ampere-plus --operators /opt/lib.so --serialize-operators --tensorrt 10.3 "
+        "--emit-trtexec"
+    )
+    result = CliRunner().invoke(
+        app, ["build", str(models / "free.onnx"), "--out", f"{tmp_path}/m.engine", *options.split()]
+    )
+    assert result.exit_code == 0, result.stderr
+    assert set(result.stdout.split()) >= {
+        "--minShapes=images:1x3x64x64",
+        "--optShapes=images:2x3x64x64",
+        "--maxShapes=images:4x3x64x64",
+        "--memPoolSize=workspace:256",
+        "--builderOptimizationLevel=2",
+        "--versionCompatible",
+        "--hardwareCompatibilityLevel=ampere+",
+        "--setPluginsToSerialize=/opt/lib.so",
+    }
+    dla = CliRunner().invoke(
+        app,
+        ["build", str(models / "float.onnx"), "--out", f"{tmp_path}/d.engine", "--dla", "1", "--precision", "fp16"]
+        + ["--emit-trtexec", "--tensorrt", "8.5"],
+    )
+    assert {"--useDLACore=1", "--allowGPUFallback", "--fp16"} <= set(dla.stdout.split())
+    assert "--layerPrecisions" not in dla.stdout
+
+
+def test_the_script_asks_for_the_same_engine(trt: TensorRT, models: Path, tmp_path: Path) -> None:
+    options = ["--optimization-level", "4", "--workspace", "64", "--no-timing-cache"]
+    build(trt, models / "int8.onnx", tmp_path, *options)
+    shown = trt.run("build", models / "int8.onnx", "--out", "s.engine", *options, "--emit-script", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    (tmp_path / "script.py").write_text(shown.stdout)
+    done = trt.run_script(tmp_path / "script.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    by_edgedet, by_script = trt.recorded("build")
+    by_edgedet.pop("monitored"), by_script.pop("monitored")
+    assert by_script == by_edgedet
+    plans = [(tmp_path / name).read_bytes().rpartition(b"\n{")[2] for name in ("m.engine", "s.engine")]
+    assert plans[0][-10_000:] == plans[1][-10_000:]
+
+
 def test_tensorrt_that_is_not_installed_is_said(models: Path, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
-    from edgedet.cli.app import app
-
     result = CliRunner().invoke(app, ["build", str(models / "float.onnx"), "--out", str(tmp_path / "m.engine")])
     assert result.exit_code == 2 and "tensorrt" in result.stderr and "JetPack" in result.stderr
 
