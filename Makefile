@@ -1,6 +1,7 @@
 # On a machine with Python 3.10 or newer (with venv), a C++ compiler and make:
 #   make demo   trains, exports, evaluates and measures a detector on a generated set
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
+#   make test-tensorrt   on a machine with a GPU and TensorRT: what only it can prove
 #   make operators   edgedet's operators for ONNX Runtime, in build/native
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
@@ -19,7 +20,7 @@ PACKAGES := edgedet tests $(wildcard benchmarks)
 TENSORRT_MODULES := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==10.16.1.11 \
 	tensorrt-cu13-bindings==11.4.0.106
 
-.PHONY: demo test test-slow operators aarch64 cuda tensorrt tensorrt-python lint format clean
+.PHONY: demo test test-slow test-tensorrt operators aarch64 cuda tensorrt tensorrt-python lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -31,13 +32,17 @@ test: lint
 	@if [ -n "$(TENSORRT_HEADERS)" ]; then $(MAKE) tensorrt; \
 		else echo "there are no TENSORRT_HEADERS: no plugin for TensorRT is compiled"; fi
 	-@$(MAKE) tensorrt-python
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not tensorrt"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
 endif
 
 test-slow: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+# For a machine with a GPU and TensorRT: see docs/tensorrt.md. PYTHON is one that has edgedet, pytest and TensorRT.
+test-tensorrt:
+	$(PYTHON) -m pytest -m tensorrt tests/tensorrt
 
 # ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says. What the tests run needs none.
 operators aarch64: $(VENV)/.for-development

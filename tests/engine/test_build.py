@@ -516,6 +516,13 @@ def test_the_script_asks_for_the_same_engine(trt: TensorRT, models: Path, tmp_pa
     assert plans[0][-10_000:] == plans[1][-10_000:]
 
 
+@pytest.mark.slow
+def test_the_suite_for_boards_can_be_run(trt10: TensorRT, models: Path, tmp_path: Path) -> None:
+    done = trt10.run_suite(REPOSITORY / "tests" / "tensorrt", models, "-m", "tensorrt", cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") >= 15
+
+
 def test_tensorrt_that_is_not_installed_is_said(models: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["build", str(models / "float.onnx"), "--out", str(tmp_path / "m.engine")])
     assert result.exit_code == 2 and "tensorrt" in result.stderr and "JetPack" in result.stderr

@@ -459,7 +459,7 @@ def _doubles(trt: Any) -> dict[str, Any]:
             milliseconds = _milliseconds(self._engine._model)
             time.sleep(sum(milliseconds.values()) / 1e3)
             for node in self._engine._model.graph.node if self.profiler is not None else ():
-                self.profiler.report_layer_time(node.name, milliseconds.get(node.name, 0.0))
+                self.profiler.report_layer_time(node.name, milliseconds.get(node.name, 0.0 if milliseconds else 0.01))
 
         def _results(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             """Where times are told, the same is not computed twice: that would take time too."""
@@ -485,8 +485,30 @@ def _doubles(trt: Any) -> dict[str, Any]:
             self._engine = engine
 
         def get_engine_information(self, format: Any) -> str:
-            names = [node.name for node in self._engine._model.graph.node]
-            return json.dumps({"Layers": names, "Bindings": self._engine._names})
+            split = trt.__version__.startswith("11.")
+
+            def tensor(name: str) -> dict[str, Any]:
+                kind = {"Format": "Row major linear FP32", "Datatype": "FP32"}
+                joined = {"Format/Datatype": "Row major linear FP32"}
+                return {"Name": name, "Dimensions": [1], **(kind if split else joined)}
+
+            layers = [
+                {
+                    "Name": node.name,
+                    "LayerType": LAYERS.get(node.op_type, "ELEMENTWISE").capitalize(),
+                    "Inputs": [tensor(name) for name in node.input[:1]],
+                    "Outputs": [tensor(name) for name in node.output],
+                    "TacticName": "",
+                }
+                for node in self._engine._model.graph.node
+            ]
+            ports = [
+                {"Name": name, "IOMode": "Input" if name in self._engine._inputs else "Output", "DataType": "FP32"}
+                for name in self._engine._names
+            ]
+            return json.dumps(
+                {"Layers": layers, **({"I/O Tensors": ports} if split else {"Bindings": self._engine._names})}
+            )
 
     return {
         "Builder": Builder,

@@ -76,6 +76,12 @@ class TensorRT:
         """A script with the double, in a process of its own."""
         return self._process([*self._command(), str(script), *map(str, arguments)], cwd, settings)
 
+    def run_suite(self, suite: Path, models: Path, *options: str, cwd: Path) -> Done:
+        """Tests that are made for TensorRT, with the double."""
+        folders = {"PYTHONPATH": str(HERE / "in_its_place"), "TENSORRT_MODULE": str(MODULES / self.version)}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA", str(suite), *options]
+        return self._process(command, cwd, {**folders, "EDGEDET_TEST_MODELS": str(models)})
+
     def python(self, code: str, *, cwd: Path) -> Any:
         """Python with `tensorrt` as NVIDIA made it, without the double. What it prints is read as JSON."""
         prelude = (
@@ -107,7 +113,7 @@ class TensorRT:
             env=self._environment | settings,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
