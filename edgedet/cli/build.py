@@ -182,6 +182,8 @@ def _emit(
     version = versions.installed() if tensorrt is None else versions.Version.parse(tensorrt)
     recipe = write_recipe(model, out, options, version, operators=operators, data=data, timing_cache=timing_cache)
     console().print(printable(f"written: {recipe.onnx}, lowered for {recipe.network.lowering} (TensorRT {version})"))
+    if recipe.network.float32_nodes and not versions.can_hold_precisions(version):
+        console().print("warning: it cannot keep the decoding in float32: boxes may be rounded to float16")
     print(recipe.script() if script else recipe.trtexec())
 
 

@@ -176,6 +176,11 @@ def holds_precisions(precision: str, *, strongly_typed: bool) -> bool:
     return precision != FP32 and not strongly_typed
 
 
+def can_hold_precisions(version: Version) -> bool:
+    """Whether trtexec takes --layerPrecisions; Polygraphy always can, where it builds."""
+    return version >= Version(8, 4)
+
+
 def hardware_level(trt: Any, level: str | None) -> Any:
     """The member of `tensorrt.HardwareCompatibilityLevel`; None where none is asked for."""
     return None if level is None else getattr(trt.HardwareCompatibilityLevel, HARDWARE_LEVELS[level])
@@ -225,7 +230,7 @@ def trtexec_flags(
     if strongly_typed and version.major < 11:
         flags.append("--stronglyTyped")
     flags += [f"--{name}" for name, used in precision_flags(precision, strongly_typed=strongly_typed).items() if used]
-    if float32_layers and version >= Version(8, 4):
+    if float32_layers and can_hold_precisions(version):
         flags.append("--precisionConstraints=obey")
         flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in float32_layers))
     if operators is not None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
 def commands(heading: str) -> list[list[str]]:
@@ -36,8 +38,9 @@ def test_first_steps_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "drawn.jpg").is_file()
 
 
-def test_every_command_names_a_verb_and_options_that_exist() -> None:
-    everything = re.findall(r"^edgedet (\S+)(.*)$", README.read_text().replace("\\\n", " "), flags=re.MULTILINE)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_names_a_verb_and_options_that_exist(page: Path) -> None:
+    everything = re.findall(r"^ *edgedet (\S+)(.*)$", page.read_text().replace("\\\n", " "), flags=re.MULTILINE)
     assert len(everything) >= 8
     help_of: dict[str, str] = {}
     for verb, rest in everything:
