@@ -42,7 +42,7 @@ test-slow: $(VENV)/.for-development
 
 # For a machine with a GPU and TensorRT: see docs/tensorrt.md. PYTHON is one that has edgedet, pytest and TensorRT.
 test-tensorrt:
-	$(PYTHON) -m pytest -m tensorrt tests/tensorrt
+	$(PYTHON) -m pytest -m tensorrt tests/on_gpu
 
 # ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says. What the tests run needs none.
 operators aarch64: $(VENV)/.for-development

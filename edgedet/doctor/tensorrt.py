@@ -46,10 +46,7 @@ def check_tensorrt(machine: Machine, maps: Path = Path("/proc/self/maps")) -> It
         yield Check("TensorRT", MISSING, f"for engines; {how_to_get(machine)}")
         return
     except EdgedetError as error:
-        yield Check("TensorRT", BROKEN, error.what, fix=how_to_get(machine))
-        return
-    except AttributeError:  # Python takes any folder of that name for the module
-        yield Check("TensorRT", BROKEN, "what is imported as tensorrt is not TensorRT", fix="rename it")
+        yield Check("TensorRT", BROKEN, error.what, fix=f"{error.fix}; {how_to_get(machine)}")
         return
     libraries = loaded_libraries(maps)
     yield _of_one_piece(found, libraries)

@@ -127,7 +127,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, *, data: P
     if any(node.op_type == OP_TYPE for node in model.graph.node):
         reference = with_nms(plain, DIoUNMS(**spec.postprocess.model_dump()))
     lowered = _without_functions(reference)
-    if version < versions.NEWER_OPSETS:
+    if not versions.reads_opset_17(version):
         lowered = to_opset_13(lowered)
     float32 = (*unsafe, *_decoding(plain)) if held else ()
     return Network(lowered, reference, spec, target, chosen, strong, float32, provenance)

@@ -54,9 +54,9 @@ def polygraphy_script(
 def _opening(version: Version, operators: Path | None) -> list[str]:
     if operators is None:
         return []
-    if version < versions.PLUGIN_REGISTRY_LOADS:
-        return ["import ctypes", f"ctypes.CDLL({str(operators)!r})", ""]
-    return [f"trt.get_plugin_registry().load_library({str(operators)!r})", ""]
+    if versions.registry_opens_libraries(version):
+        return [f"trt.get_plugin_registry().load_library({str(operators)!r})", ""]
+    return ["import ctypes", f"ctypes.CDLL({str(operators)!r})", ""]
 
 
 def _holding(held: tuple[str, ...]) -> list[str]:

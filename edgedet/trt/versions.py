@@ -70,12 +70,6 @@ class Version:
 OLDEST, OLDEST_BUILDER = Version(8, 2), Version(8, 5)
 """The oldest that plans are run on, and that this program builds with: Polygraphy needs it."""
 
-PLUGIN_REGISTRY_LOADS = Version(8, 6)
-"""From here on the registry opens libraries of plugins; before, a library that is opened registers its own."""
-
-NEWER_OPSETS = Version(8, 4)
-"""Before, the parser reads ONNX up to opset 13 alone."""
-
 
 def module() -> Any:
     """The Python module `tensorrt`.
@@ -88,12 +82,12 @@ def module() -> Any:
         found = import_module("tensorrt")
     except ModuleNotFoundError as error:
         if error.name != "tensorrt":
-            raise EdgedetError(
-                f"TensorRT cannot be loaded ({error})", fix="install it again; see edgedet doctor"
-            ) from error
+            raise EdgedetError(f"TensorRT cannot be loaded ({error})", fix="install it again") from error
         raise
     except Exception as error:  # whatever a broken installation raises
-        raise EdgedetError(f"TensorRT cannot be loaded ({error})", fix="see what edgedet doctor says") from error
+        raise EdgedetError(f"TensorRT cannot be loaded ({error})", fix="install it again") from error
+    if not hasattr(found, "__version__"):  # Python takes any folder of that name for the module
+        raise EdgedetError("what is imported as tensorrt is not TensorRT", fix="rename the folder of that name")
     version = Version.parse(found.__version__)
     if version < OLDEST:
         raise EdgedetError(f"TensorRT {version} is too old: {OLDEST} is the oldest", fix="install a newer one")
@@ -128,6 +122,16 @@ def lowering(version: Version, precision: str, *, strongly_typed: bool) -> str:
     if strongly_typed:
         return "trt11"
     return "trt10" if version.major >= 10 else "trt8"
+
+
+def reads_opset_17(version: Version) -> bool:
+    """Whether the parser reads ONNX beyond opset 13."""
+    return version >= Version(8, 4)
+
+
+def registry_opens_libraries(version: Version) -> bool:
+    """Whether the registry opens libraries of plugins; before 8.6, a library that is opened registers its own."""
+    return version >= Version(8, 6)
 
 
 def has_progress_monitor(version: Version) -> bool:
@@ -234,7 +238,7 @@ def trtexec_flags(
         flags.append("--precisionConstraints=obey")
         flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in float32_layers))
     if operators is not None:
-        opened = "--dynamicPlugins=" if version >= PLUGIN_REGISTRY_LOADS else "--plugins="
+        opened = "--dynamicPlugins=" if registry_opens_libraries(version) else "--plugins="
         flags.append(f"{'--setPluginsToSerialize=' if serialize_operators else opened}{operators}")
     flags.append("--skipInference" if version >= Version(8, 6) else "--buildOnly")
     return flags
@@ -248,10 +252,10 @@ def load_operators(trt: Any, path: Path) -> None:
     """
     require_for_this_machine(path)
     try:
-        if Version.parse(trt.__version__) < PLUGIN_REGISTRY_LOADS:
-            handle: Any = ctypes.CDLL(str(path.resolve()))
+        if registry_opens_libraries(Version.parse(trt.__version__)):
+            handle: Any = trt.get_plugin_registry().load_library(str(path.resolve()))
         else:
-            handle = trt.get_plugin_registry().load_library(str(path.resolve()))
+            handle = ctypes.CDLL(str(path.resolve()))
     except (OSError, RuntimeError, TypeError) as error:
         fix = f"see what edgedet doctor --plugins {path} says"
         raise EdgedetError(f"TensorRT cannot open it ({error})", where=path, fix=fix) from error

@@ -77,7 +77,7 @@ class TestModule:
         monkeypatch.syspath_prepend(str(tmp_path))
         (found,) = check_tensorrt(PC_WITH_DRIVER)
         assert found.state == BROKEN and "libnvinfer.so.10" in found.detail
-        assert found.fix == "pip install tensorrt-cu13"
+        assert found.fix == "install it again; pip install tensorrt-cu13"
 
     @pytest.mark.parametrize("content", [None, "__version__ = 'abc'"])
     def test_something_else_of_that_name_is_broken(

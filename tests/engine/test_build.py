@@ -518,7 +518,7 @@ def test_the_script_asks_for_the_same_engine(trt: TensorRT, models: Path, tmp_pa
 
 @pytest.mark.slow
 def test_the_suite_for_boards_can_be_run(trt10: TensorRT, models: Path, tmp_path: Path) -> None:
-    done = trt10.run_suite(REPOSITORY / "tests" / "tensorrt", models, "-m", "tensorrt", cwd=REPOSITORY)
+    done = trt10.run_suite(REPOSITORY / "tests" / "on_gpu", models, "-m", "tensorrt", cwd=REPOSITORY)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("PASSED") >= 15
 
