@@ -123,3 +123,10 @@ def test_the_whole_image_fills_the_resized_area_exactly() -> None:
 def test_what_lies_on_the_padding_is_clipped_to_the_source() -> None:
     box = b.letterbox(240, 320, 320, 320)
     assert_array_equal(box.to_source(one(-10, 100, 330, 320)), one(0, 100, 320, 240))
+
+
+def test_overlaps_of_known_boxes() -> None:
+    first = np.array([[0, 0, 2, 2], [5, 5, 5, 9]], np.float32)
+    second = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [4, 4, 6, 6], [5, 5, 5, 9]], np.float32)
+    assert_allclose(b.pairwise_iou(first, second), [[1, 1 / 3, 0, 0], [0, 0, 0, 0]], rtol=1e-6)
+    assert b.pairwise_iou(first[:0], second).shape == (0, 4) and b.pairwise_iou(first, second[:0]).shape == (2, 0)

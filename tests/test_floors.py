@@ -48,6 +48,7 @@ def import_without(missing: tuple[str, ...], packages: tuple[str, ...], apart: t
     [
         ("edgedet.data", 5),
         ("edgedet.runtime", 6),
+        ("edgedet.trt", 8),
         ("edgedet.evaluate", 2),
         ("edgedet.bench", 1),
         ("edgedet.cli", 10),
@@ -56,6 +57,11 @@ def import_without(missing: tuple[str, ...], packages: tuple[str, ...], apart: t
 def test_a_board_needs_no_torch_and_no_onnx(package: str, at_least: int) -> None:
     count = import_without(TRAINING, (*CORE, package), apart=("edgedet.runtime.backends.torch",))
     assert count >= at_least
+
+
+def test_engines_are_built_without_torch() -> None:
+    count = import_without(("torch", "lightning_fabric", "onnxscript"), ("edgedet.engine", "edgedet.deploy"))
+    assert count >= 15
 
 
 def test_the_command_line_starts_with_the_base_packages_alone() -> None:

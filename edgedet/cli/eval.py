@@ -64,8 +64,8 @@ def command(
             threads=threads,
             device=device,
             operators=operators,
-            force=force,
-            allow_code=allow_code,
+            force=force or None,
+            allow_code=allow_code or None,
             save_predictions=save_predictions,
             speed=speed or None,
         )

@@ -17,7 +17,7 @@ from tiny_onnx import SPEC, picture, tiny_model, write_tiny_model
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.graph import export as export_module
 from edgedet.graph.export import export_model, export_onnx
-from edgedet.graph.nms import with_nms
+from edgedet.graph.nms import with_nms, without_nms
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.runtime.detector import Detector
 from edgedet.runtime.load import load_detector
@@ -153,3 +153,13 @@ def test_what_a_strangers_file_gives_is_not_believed(
     onnx.save(model, tmp_path / "wrong.onnx")
     with pytest.raises(EdgedetError, match=message):
         load_detector(tmp_path / "wrong.onnx").detect(SQUARES[:1])
+
+
+def test_nms_can_be_taken_out_again() -> None:
+    plain = tiny_model(metadata=SPEC.to_json())
+    again = without_nms(with_nms(plain, DIoUNMS()))
+    assert [output.name for output in again.graph.output] == ["boxes", "scores"]
+    assert [node.name for node in again.graph.node] == [node.name for node in plain.graph.node]
+    assert list(again.functions) == []
+    onnx.checker.check_model(again, full_check=True)
+    assert without_nms(plain) == plain

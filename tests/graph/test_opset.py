@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgedet.errors import EdgedetError
-from edgedet.graph.opset import to_opset_17
+from edgedet.graph.opset import to_opset_13, to_opset_17
 
 SCALES = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
 AXES = numpy_helper.from_array(np.array([1, -1], np.int64), "axes")
@@ -73,3 +73,46 @@ def test_the_lowered_model_computes_the_same(node: NodeProto, outputs: list[str]
 def test_what_has_no_form_there_is_refused(node: NodeProto, message: str) -> None:
     with pytest.raises(EdgedetError, match=message):
         to_opset_17(model_of([node]))
+
+
+def test_opset_13_computes_the_same() -> None:
+    shape = numpy_helper.from_array(np.array([1, 4, 9], np.int64), "shape")
+    model = model_of(
+        [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("Add", ["r", "x"], ["a"]),
+            helper.make_node("Reshape", ["a", "shape"], ["y"], allowzero=1),
+        ],
+        opset=17,
+    )
+    model.graph.initializer.append(shape)
+    model.graph.output[0].type.tensor_type.shape.dim.pop()
+    older = to_opset_13(model)
+    assert (older.opset_import[0].version, older.ir_version) == (13, 7)
+    onnx.checker.check_model(older, full_check=True)
+    np.testing.assert_array_equal(run(older)[0], run(model)[0])
+
+
+def test_opset_13_leaves_other_domains_alone() -> None:
+    model = model_of([helper.make_node("Theirs", ["x"], ["y"], domain="theirs", size=3)], opset=17)
+    model.opset_import.append(helper.make_opsetid("theirs", 1))
+    older = to_opset_13(model)
+    assert older.graph.node[0] == model.graph.node[0]
+    assert {entry.domain: entry.version for entry in older.opset_import} == {"": 13, "theirs": 1}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Reshape", ["x", "empty"], ["y"], allowzero=1),
+        helper.make_node("Reshape", ["x", "computed"], ["y"], allowzero=1),
+        helper.make_node("LayerNormalization", ["x", "scales"], ["y"]),
+        helper.make_node("Pow", ["x", "scales"], ["y"]),
+    ],
+    ids=["a zero in the shape", "a shape that is computed", "not there", "another definition"],
+)
+def test_what_has_no_form_in_opset_13_is_refused(node: NodeProto) -> None:
+    model = model_of([node], opset=17)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 4, 9], np.int64), "empty"))
+    with pytest.raises(EdgedetError, match="form in ONNX opset"):
+        to_opset_13(model)
