@@ -246,3 +246,17 @@ show(outputs={name: array.tolist() for name, array in backend.run({"images": ima
     found = in_process(old, engine, code, tmp_path, DOUBLE_VERSION="8.2.5.1", DOUBLE_PLACES="1")
     assert found == expected
     assert old.recorded("execute_async_v2") and not old.recorded("execute_async_v3")
+
+
+def test_an_engine_is_looked_into_and_timed(trt: TensorRT, models: Path, tmp_path: Path) -> None:
+    engine = built(trt, models / "float.onnx", tmp_path)
+    done = trt.run("inspect", engine, "--profile-runs", "3", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["detailed"] is True and shown["milliseconds"] > 0
+    assert {layer["precision"] for layer in shown["layers"]} == {"FP32"}
+    assert {port["name"] for port in shown["ports"]} == {"images", "boxes", "scores"}
+    for_people = trt.run("inspect", engine, cwd=tmp_path)
+    assert for_people.returncode == 0 and "Convolution" in for_people.stdout
+    refused = trt.run("inspect", engine, "--json", cwd=tmp_path, HOST_CUDA_CAPABILITY="9.0")
+    assert refused.returncode == 2 and "compute capability" in refused.stderr
