@@ -104,6 +104,15 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def require_output(path: Path, suffix: str) -> None:
+    """Finds out before long work, not after it, that a file of that kind cannot be written."""
+    if path.suffix != suffix:
+        raise EdgedetError(f"the file to write must end in {suffix}", where=path, fix=f"name it {path.name}{suffix}")
+    if path.is_dir():
+        raise EdgedetError("the path is a folder", where=path, fix="name a file")
+    require_writable_folder(path.parent)
+
+
 def require_writable_folder(path: Path) -> None:
     """Makes `path` and proves that a file can be written in it, before long work starts."""
     try:

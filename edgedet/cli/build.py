@@ -124,7 +124,7 @@ def command(
     if emit_trtexec and emit_script:
         raise EdgedetError("--emit-trtexec and --emit-script print two things", fix="give one of them")
     if emit_trtexec or emit_script:
-        _emit(model, out, options, tensorrt, operators, data, timing_cache if keep_timing_cache else None, emit_script)
+        _emit(model, out, options, tensorrt, operators, data, timing_cache, keep_timing_cache, emit_script)
         return
     if tensorrt is not None:
         raise EdgedetError("an engine is built with the TensorRT that is installed", where="--tensorrt")
@@ -173,18 +173,30 @@ def _emit(
     operators: Path | None,
     data: Path | None,
     timing_cache: Path | None,
+    keep_timing_cache: bool,
     script: bool,
 ) -> None:
     from edgedet.cli.output import console, printable
     from edgedet.engine.recipe import write_recipe
+    from edgedet.engine.script import polygraphy_script
+    from edgedet.engine.trtexec import trtexec_command
     from edgedet.trt import versions
 
     version = versions.installed() if tensorrt is None else versions.Version.parse(tensorrt)
-    recipe = write_recipe(model, out, options, version, operators=operators, data=data, timing_cache=timing_cache)
+    recipe = write_recipe(
+        model,
+        out,
+        options,
+        version,
+        operators=operators,
+        data=data,
+        timing_cache=timing_cache,
+        keep_timing_cache=keep_timing_cache,
+    )
     console().print(printable(f"written: {recipe.onnx}, lowered for {recipe.network.lowering} (TensorRT {version})"))
     if recipe.network.float32_nodes and not versions.can_hold_precisions(version):
         console().print("warning: it cannot keep the decoding in float32: boxes may be rounded to float16")
-    print(recipe.script() if script else recipe.trtexec())
+    print(polygraphy_script(recipe) if script else trtexec_command(recipe))
 
 
 def _profile(text: str | None) -> Profile:

@@ -15,7 +15,7 @@ from edgedet.engine.builder import Plan, build_plan
 from edgedet.engine.network import Network, read_network
 from edgedet.engine.progress import BuildWatcher, NobodyWatches
 from edgedet.errors import EdgedetError
-from edgedet.files import MEBIBYTE, atomic_path, read_bytes, require_writable_folder, sha256_file, write_bytes
+from edgedet.files import MEBIBYTE, atomic_path, read_bytes, require_output, sha256_file, write_bytes
 from edgedet.runtime.backends.tensorrt import TensorRTBackend
 from edgedet.trt import cuda, versions
 from edgedet.trt.engine import Engine, open_engine
@@ -94,7 +94,7 @@ def build_engine(
     """
     options = options or BuildOptions()
     out = out or model.with_suffix(SUFFIX)
-    _require_output(out)
+    require_output(out, SUFFIX)
     version = versions.installed()
     versions.require_buildable(version)
     require_options(options, version)
@@ -215,12 +215,3 @@ def _workspace_bytes(options: BuildOptions) -> int:
 
 def _read_timing_cache(path: Path) -> bytes:
     return read_bytes(path, limit=TIMING_CACHE_LIMIT) if path.is_file() else b""
-
-
-def _require_output(path: Path) -> None:
-    """Finds out before the long work, not after it."""
-    if path.suffix != SUFFIX:
-        raise EdgedetError(f"an engine file ends in {SUFFIX}", where=path, fix=f"name it {path.name}{SUFFIX}")
-    if path.is_dir():
-        raise EdgedetError("the path is a folder", where=path, fix="name a file")
-    require_writable_folder(path.parent)

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from edgedet.engine.build import ONNX_SUFFIX, SUFFIX, TIMING_CACHE_SUFFIX, require_options, settled
 from edgedet.engine.network import Network, read_network
-from edgedet.engine.script import polygraphy_script
-from edgedet.engine.trtexec import trtexec_command
 from edgedet.files import write_bytes
-from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.operators import LIBRARY
 from edgedet.trt.versions import Version
@@ -27,7 +24,7 @@ class Recipe:
         onnx: where the lowered network was written.
         out: the engine to write.
         operators: library of plugins that it needs; None for one that needs none.
-        timing_cache: file of times to read and write.
+        timing_cache: file of times to read and write; None for none.
     """
 
     network: Network
@@ -36,36 +33,7 @@ class Recipe:
     onnx: Path
     out: Path
     operators: Path | None
-    timing_cache: Path
-
-    def trtexec(self) -> str:
-        """The trtexec command."""
-        return trtexec_command(
-            self.network,
-            self.options,
-            self.version,
-            onnx=self.onnx,
-            out=self.out,
-            operators=self.operators,
-            timing_cache=self.timing_cache,
-        )
-
-    def script(self) -> str:
-        """The Polygraphy script.
-
-        Raises:
-            EdgedetError: Polygraphy does not drive this version.
-        """
-        versions.require_buildable(self.version)
-        return polygraphy_script(
-            self.network,
-            self.options,
-            self.version,
-            onnx=self.onnx,
-            out=self.out,
-            operators=self.operators,
-            timing_cache=self.timing_cache,
-        )
+    timing_cache: Path | None
 
 
 def write_recipe(
@@ -77,6 +45,7 @@ def write_recipe(
     operators: Path | None = None,
     data: Path | None = None,
     timing_cache: Path | None = None,
+    keep_timing_cache: bool = True,
 ) -> Recipe:
     """Lowers a network for a version, writes it beside the engine to come, and says how to build that.
 
@@ -98,5 +67,5 @@ def write_recipe(
         onnx,
         out,
         operators or (Path(LIBRARY) if network.has_nms else None),
-        timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX),
+        (timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX)) if keep_timing_cache else None,
     )

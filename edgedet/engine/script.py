@@ -6,22 +6,20 @@ from pathlib import Path
 
 from edgedet.engine.builder import INPUT
 from edgedet.engine.network import Network
+from edgedet.engine.recipe import Recipe
 from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.versions import Version
 
 
-def polygraphy_script(
-    network: Network,
-    options: BuildOptions,
-    version: Version,
-    *,
-    onnx: Path,
-    out: Path,
-    operators: Path | None = None,
-    timing_cache: Path | None = None,
-) -> str:
-    """A Python program of its own, which needs TensorRT and Polygraphy alone; arguments as of `trtexec_command`."""
+def polygraphy_script(recipe: Recipe) -> str:
+    """A Python program of its own, which needs TensorRT and Polygraphy alone.
+
+    Raises:
+        EdgedetError: Polygraphy does not drive this version.
+    """
+    versions.require_buildable(recipe.version)
+    network, options = recipe.network, recipe.options
     held = () if options.dla_core is not None else network.float32_nodes
     lines = [
         "import tensorrt as trt",
@@ -30,22 +28,22 @@ def polygraphy_script(
         "    engine_bytes_from_network,",
         ")",
         "",
-        *_opening(version, operators),
+        *_opening(recipe.version, recipe.operators),
         *_holding(held),
-        *_finishing(options, operators),
-        f"network = NetworkFromOnnxPath({str(onnx)!r}, strongly_typed={network.strongly_typed})",
+        *_finishing(options, recipe.operators),
+        f"network = NetworkFromOnnxPath({str(recipe.onnx)!r}, strongly_typed={network.strongly_typed})",
     ]
     if held:
         lines.append("network = PostprocessNetwork(network, hold_in_float32)")
     lines.append("config = CreateConfig(")
-    lines += [f"    {name}={value}," for name, value in _arguments(network, options, held, timing_cache).items()]
+    lines += [f"    {name}={value}," for name, value in _arguments(network, options, held, recipe.timing_cache).items()]
     lines.append(")")
     if options.dla_core is not None or options.serialize_operators:
         lines.append("config = PostprocessConfig(config, finish)")
-    saved = "" if timing_cache is None else f", save_timing_cache={str(timing_cache)!r}"
+    saved = "" if recipe.timing_cache is None else f", save_timing_cache={str(recipe.timing_cache)!r}"
     lines += [
         f"plan = engine_bytes_from_network(network, config{saved})",
-        f"with open({str(out)!r}, 'wb') as file:",
+        f"with open({str(recipe.out)!r}, 'wb') as file:",
         "    file.write(plan)",
     ]
     return "\n".join(lines) + "\n"

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from edgedet.engine.builder import INPUT
 from edgedet.engine.network import Network
+from edgedet.engine.recipe import Recipe
 from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
-from edgedet.trt.versions import Version
 
 TRTEXEC = "trtexec"
 """On a Jetson in /usr/src/tensorrt/bin."""
 
 
-def trtexec_command(
-    network: Network,
-    options: BuildOptions,
-    version: Version,
-    *,
-    onnx: Path,
-    out: Path,
-    operators: Path | None = None,
-    timing_cache: Path | None = None,
-) -> str:
-    """One line for a shell.
-
-    Args:
-        network: lowered for `version`.
-        options: settled for the network.
-        version: of the trtexec.
-        onnx: where the lowered network lies.
-        out: the engine to write.
-        operators: library of edgedet's operators.
-        timing_cache: file of times to read and write.
-    """
-    words = [TRTEXEC, f"--onnx={onnx}", f"--saveEngine={out}", "--noTF32", "--profilingVerbosity=detailed"]
+def trtexec_command(recipe: Recipe) -> str:
+    """One line for a shell."""
+    network, options, version = recipe.network, recipe.options, recipe.version
+    words = [
+        TRTEXEC,
+        f"--onnx={recipe.onnx}",
+        f"--saveEngine={recipe.out}",
+        "--noTF32",
+        "--profilingVerbosity=detailed",
+    ]
     if network.batch is None:
         words += [f"--{name}Shapes={shape}" for name, shape in _shapes(network, options).items()]
     words += versions.trtexec_flags(
@@ -44,7 +31,7 @@ def trtexec_command(
         network.precision,
         strongly_typed=network.strongly_typed,
         float32_layers=() if options.dla_core is not None else network.float32_nodes,
-        operators=None if operators is None else str(operators),
+        operators=None if recipe.operators is None else str(recipe.operators),
         serialize_operators=options.serialize_operators,
     )
     if options.workspace_mebibytes is not None:
@@ -57,8 +44,8 @@ def trtexec_command(
         words.append("--versionCompatible")
     if options.hardware_compatibility is not None:
         words.append(f"--hardwareCompatibilityLevel={versions.TRTEXEC_HARDWARE_LEVELS[options.hardware_compatibility]}")
-    if timing_cache is not None:
-        words.append(f"--timingCacheFile={timing_cache}")
+    if recipe.timing_cache is not None:
+        words.append(f"--timingCacheFile={recipe.timing_cache}")
     return shlex.join(words)
 
 

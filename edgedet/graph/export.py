@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from edgedet.errors import CheckFailedError, EdgedetError
-from edgedet.files import atomic_path, require_writable_folder, sha256_file
+from edgedet.files import atomic_path, require_output, sha256_file
 from edgedet.graph.checks import require_sound
 from edgedet.graph.divergence import located
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
@@ -204,7 +204,7 @@ def export_onnx(
         CheckFailedError: a check does not hold, or ONNX Runtime does not agree: the message names the first tensor from
             which the master or the lowering diverges.
     """
-    _require_output(path)
+    require_output(path, SUFFIX)
     if nms and not TARGETS[target].functions and spec.postprocess.pre_nms_top_k > MOST_CANDIDATES:
         raise EdgedetError(
             f"TensorRT's plugin for DIoU-NMS compares {MOST_CANDIDATES} candidates at most",
@@ -308,12 +308,3 @@ def _add_nms(model: ModelProto, file: Path, spec: Spec, images: Images, *, keep_
 
 def _is_quantized(graph: ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in graph.graph.node)
-
-
-def _require_output(path: Path) -> None:
-    """Finds out before the long work, not after it."""
-    if path.suffix != SUFFIX:
-        raise EdgedetError(f"an ONNX file ends in {SUFFIX}", where=path, fix=f"name it {path.name}{SUFFIX}")
-    if path.is_dir():
-        raise EdgedetError("the path is a folder", where=path, fix="name a file")
-    require_writable_folder(path.parent)

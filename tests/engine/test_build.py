@@ -476,7 +476,7 @@ def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
     options = (
         "--batches 1:2:4 --workspace 256 --optimization-level 2 --precision fp32 --version-compatible "
         "--hardware-compatibility ampere-plus --operators /opt/lib.so --serialize-operators --tensorrt 10.3 "
-        "--emit-trtexec"
+        "--emit-trtexec --no-timing-cache"
     )
     result = CliRunner().invoke(
         app, ["build", str(models / "free.onnx"), "--out", f"{tmp_path}/m.engine", *options.split()]
@@ -492,6 +492,7 @@ def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
         "--hardwareCompatibilityLevel=ampere+",
         "--setPluginsToSerialize=/opt/lib.so",
     }
+    assert "--timingCacheFile" not in result.stdout
     dla = CliRunner().invoke(
         app,
         ["build", str(models / "float.onnx"), "--out", f"{tmp_path}/d.engine", "--dla", "1", "--precision", "fp16"]
