@@ -107,7 +107,7 @@ def sha256_file(path: Path) -> str:
 def require_output(path: Path, suffix: str) -> None:
     """Finds out before long work, not after it, that a file of that kind cannot be written."""
     if path.suffix != suffix:
-        raise EdgedetError(f"the file to write must end in {suffix}", where=path, fix=f"name it {path.name}{suffix}")
+        raise EdgedetError(f"the file to write ends in {suffix}", where=path, fix=f"name it {path.name}{suffix}")
     if path.is_dir():
         raise EdgedetError("the path is a folder", where=path, fix="name a file")
     require_writable_folder(path.parent)
