@@ -265,12 +265,9 @@ def _render_decision(result: dict[str, Any]) -> None:
     _render(result)
 
 
-def _render_comparison(comparison: dict[str, Any] | None) -> None:
+def _render_comparison(comparison: dict[str, Any]) -> None:
     from edgedet.cli.output import printable
 
-    if comparison is None:
-        print("  not compared: there is no ONNX Runtime")
-        return
     on = f"on {comparison['images']} images ({comparison['source']})"
     if comparison["shared"] is not None:
         print(printable(f"  has {comparison['shared']:.1%} of ONNX Runtime's sure detections {on}"))

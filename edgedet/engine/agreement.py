@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from edgedet.graph.verify import (
     verification_images,
 )
 from edgedet.runtime.backend import Backend
+from edgedet.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session
 from edgedet.runtime.detector import Detector
 from edgedet.runtime.results import Detections
 from edgedet.trt.versions import FP16, FP32, INT8
@@ -57,16 +57,12 @@ class Comparison:
     shared: float | None = None
 
 
-def compare_engine(backend: Backend, network: Network, data: Path | None, *, where: Path) -> Comparison | None:
-    """Holds an engine to ONNX Runtime on images; None where ONNX Runtime is not installed.
+def compare_engine(backend: Backend, network: Network, data: Path | None, *, where: Path) -> Comparison:
+    """Holds an engine to ONNX Runtime on images.
 
     Raises:
         CheckFailedError: they differ by more than rounding.
     """
-    if find_spec("onnxruntime") is None:
-        return None
-    from edgedet.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session
-
     images = verification_images(data)
     session = open_session(network.reference.SerializeToString(), where)
     reference = Detector(OnnxRuntimeBackend(session, "cpu"), network.spec)

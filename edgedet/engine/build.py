@@ -39,7 +39,7 @@ class Built:
         path: the plan; the manifest stands beside it.
         size_bytes: of the plan.
         manifest: everything it depends on.
-        comparison: how far it differs from ONNX Runtime on the same network; None where there is no ONNX Runtime.
+        comparison: how far it differs from ONNX Runtime on the same network.
         unheld: nodes that were to be computed in float32 and that TensorRT has no layer of.
         on_gpu: layers that the deep learning accelerator does not take; empty without one.
     """
@@ -47,7 +47,7 @@ class Built:
     path: Path
     size_bytes: int
     manifest: Manifest
-    comparison: Comparison | None
+    comparison: Comparison
     unheld: tuple[str, ...]
     on_gpu: tuple[str, ...]
 
@@ -57,7 +57,7 @@ class Built:
             "path": str(self.path),
             "size_bytes": self.size_bytes,
             "manifest": self.manifest.model_dump(mode="json"),
-            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "comparison": asdict(self.comparison),
             "unheld": list(self.unheld),
             "on_gpu": list(self.on_gpu),
         }

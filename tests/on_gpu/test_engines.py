@@ -81,7 +81,7 @@ def engine(request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytes
     model, precision = request.param
     out = tmp_path_factory.mktemp("engine") / f"{model}-{precision}.engine"
     built = edgedet("build", models / f"{model}.onnx", "--precision", precision, "--out", out)
-    assert built["comparison"] is not None and built["unheld"] == []
+    assert built["unheld"] == []
     return out
 
 
