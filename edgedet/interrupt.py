@@ -1,12 +1,17 @@
-"""Stopping between steps instead of in the middle of one."""
+"""Stopping between steps instead of in the middle of one, and hearing of it while other code runs."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+WAITING_SECONDS = 0.2
 
 
 class StopRequest:
@@ -35,3 +40,27 @@ def deferred_interrupt() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """What `work` gives, or raises, in another thread, while this one can be interrupted.
+
+    Python hears of a signal in the main thread alone, and not while that is inside a library.
+    """
+    results: list[Any] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(WAITING_SECONDS)
+    if failures:
+        raise failures[0]
+    result: T = results[0]
+    return result

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from edgedet.interrupt import deferred_interrupt
+from edgedet.interrupt import deferred_interrupt, in_thread
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -68,3 +70,21 @@ def test_every_block_starts_anew() -> None:
         signal.raise_signal(signal.SIGINT)
     with deferred_interrupt() as stop:
         assert not stop.wanted
+
+
+def test_what_runs_in_a_thread_gives_and_raises_as_here() -> None:
+    assert in_thread(lambda: 3) == 3
+    with pytest.raises(KeyError, match="missing"):
+        in_thread(lambda: {}["missing"])
+
+
+def test_while_a_thread_runs_a_signal_is_heard() -> None:
+    def work() -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        until = time.monotonic() + 30
+        while not request.wanted and time.monotonic() < until:
+            time.sleep(0.01)
+        return request.wanted
+
+    with deferred_interrupt() as request:
+        assert in_thread(work)

@@ -121,8 +121,9 @@ def command(
         "serialize_operators": serialize_operators,
     }
     options = parse(BuildOptions, values, where="edgedet build")
-    if emit_trtexec and emit_script:
-        raise EdgedetError("--emit-trtexec and --emit-script print two things", fix="give one of them")
+    if emit_trtexec + emit_script + auto_precision > 1:
+        fix = "give one of --emit-trtexec, --emit-script and --auto-precision"
+        raise EdgedetError("two things are asked for at once", fix=fix)
     if emit_trtexec or emit_script:
         _emit(model, out, options, tensorrt, operators, data, timing_cache, keep_timing_cache, emit_script)
         return
@@ -135,7 +136,8 @@ def command(
     if auto_precision:
         if data is None:
             raise EdgedetError("--auto-precision measures accuracy on a dataset", fix="give --data DATASET")
-        emit(_choose(model, data, out, options, max_drop, operators), as_json, _render_decision)
+        cache = (timing_cache, keep_timing_cache)
+        emit(_choose(model, data, out, options, max_drop, operators, cache), as_json, _render_decision)
         return
     with watched(f"building {model.name}") as watcher:
         built = build_engine(
@@ -152,7 +154,13 @@ def command(
 
 
 def _choose(
-    model: Path, data: Path, out: Path | None, options: BuildOptions, max_drop: float, operators: Path | None
+    model: Path,
+    data: Path,
+    out: Path | None,
+    options: BuildOptions,
+    max_drop: float,
+    operators: Path | None,
+    timing_cache: tuple[Path | None, bool],
 ) -> dict[str, Any]:
     from edgedet.cli.build_progress import watched
     from edgedet.cli.output import track
@@ -160,7 +168,16 @@ def _choose(
 
     with watched(f"choosing the precision of {model.name}") as watcher:
         decision = choose_precision(
-            model, data, out, options, max_drop=max_drop, operators=operators, watcher=watcher, track=track
+            model,
+            data,
+            out,
+            options,
+            max_drop=max_drop,
+            operators=operators,
+            timing_cache=timing_cache[0],
+            keep_timing_cache=timing_cache[1],
+            watcher=watcher,
+            track=track,
         )
     return decision.to_dict()
 
@@ -270,7 +287,12 @@ def _render_comparison(comparison: dict[str, Any]) -> None:
 
     on = f"on {comparison['images']} images ({comparison['source']})"
     if comparison["shared"] is not None:
-        print(printable(f"  has {comparison['shared']:.1%} of ONNX Runtime's sure detections {on}"))
+        shared = f"shares {comparison['shared']:.1%} of {comparison['sure']} sure detections with ONNX Runtime"
+        print(
+            printable(
+                f"  {shared if comparison['sure'] else 'compared with ONNX Runtime, which is sure of nothing,'} {on}"
+            )
+        )
         return
     print(
         printable(

@@ -18,7 +18,7 @@ from edgedet.engine.inspect.nodes import is_weight, nodes_of
 from edgedet.engine.progress import BuildWatcher
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.run import DEFAULT_SPLIT, evaluate
-from edgedet.files import atomic_path
+from edgedet.files import atomic_path, require_output
 from edgedet.graph.lowerings.mixed import block_of, quantized_blocks
 from edgedet.graph.reading import read_onnx
 from edgedet.progress import Track, no_progress
@@ -96,6 +96,8 @@ def choose_precision(
     *,
     max_drop: float,
     operators: Path | None = None,
+    timing_cache: Path | None = None,
+    keep_timing_cache: bool = True,
     watcher: BuildWatcher | None = None,
     track: Track = no_progress,
 ) -> Decision:
@@ -110,6 +112,7 @@ def choose_precision(
         options: for all of them; their precision is not asked for.
         max_drop: mAP50-95, in points of 100, that may be lost against float16.
         operators: library of edgedet's operators, if the model needs it.
+        timing_cache, keep_timing_cache: as of `build_engine`; None means beside the engine.
         watcher: hears of the builder's progress.
         track: watches the evaluations.
 
@@ -124,8 +127,11 @@ def choose_precision(
         fix = "export a quantized checkpoint (edgedet quantize)"
         raise EdgedetError("the model has no quantizers: there is nothing to choose", where=model, fix=fix)
     out = out or model.with_suffix(SUFFIX)
+    require_output(out, SUFFIX)
     dataset = read_dataset(data)
     samples = dataset.splits.get(DEFAULT_SPLIT) or max(dataset.splits.values(), key=len, default=())
+    if not samples:
+        raise EdgedetError("holds no image to evaluate on", where=data)
     with tempfile.TemporaryDirectory(prefix=".precision-", dir=out.parent) as folder:
 
         def build(name: str, changes: Mapping[str, Any]) -> Built:
@@ -135,7 +141,8 @@ def choose_precision(
                 options.model_copy(update=dict(changes)),
                 operators=operators,
                 data=data,
-                timing_cache=out.with_suffix(TIMING_CACHE_SUFFIX),
+                timing_cache=timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX),
+                keep_timing_cache=keep_timing_cache,
                 watcher=watcher,
             )
 

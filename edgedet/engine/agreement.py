@@ -45,7 +45,9 @@ class Comparison:
         box_error, score_error: of boxes and scores, see `edgedet.graph.verify.Agreement`; None where the engine gives
             detections.
         box_tolerance, score_tolerance: what they are held to.
-        shared: of ONNX Runtime's sure detections, the share that the engine has too; None where it gives boxes.
+        shared: of the sure detections of each, the share that the other has too, the lower one; None where the engine
+            gives boxes.
+        sure: how many ONNX Runtime is sure of.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Comparison:
     box_tolerance: float | None = None
     score_tolerance: float | None = None
     shared: float | None = None
+    sure: int | None = None
 
 
 def compare_engine(backend: Backend, network: Network, data: Path | None, *, where: Path) -> Comparison:
@@ -82,18 +85,19 @@ def compare_engine(backend: Backend, network: Network, data: Path | None, *, whe
 
 
 def _compare_detections(reference: Detector, engine: Detector, images: Images, *, where: Path) -> Comparison:
-    pairs = zip(reference.detect(images.images), engine.detect(images.images), strict=True)
+    pairs = list(zip(reference.detect(images.images), engine.detect(images.images), strict=True))
     threshold = reference.spec.postprocess.score_threshold + SURE
-    shared = np.concatenate([_shared(expected, found, threshold) for expected, found in pairs])
-    share = float(shared.mean()) if len(shared) else 1.0
+    found = np.concatenate([_shared(expected, given, threshold) for expected, given in pairs])
+    right = np.concatenate([_shared(given, expected, threshold) for expected, given in pairs])
+    share = min(float(flags.mean()) if len(flags) else 1.0 for flags in (found, right))
     if share < SAME_SHARE:
         raise CheckFailedError(
-            f"the engine finds {share:.0%} of ONNX Runtime's {len(shared)} sure detections on "
+            f"the engine and ONNX Runtime share {share:.0%} of their {len(right)} and {len(found)} sure detections on "
             f"{len(images.images)} images ({images.source}), not {SAME_SHARE:.0%}",
             where=where,
             fix="compare on your own images (--data), or build with --precision fp16 or fp32",
         )
-    return Comparison(images.source, len(images.images), shared=share)
+    return Comparison(images.source, len(images.images), shared=share, sure=len(found))
 
 
 def _shared(expected: Detections, found: Detections, threshold: float) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from edgedet.engine.network import Network, read_network
 from edgedet.engine.progress import BuildWatcher, NobodyWatches
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, atomic_path, read_bytes, require_output, sha256_file, write_bytes
+from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
 from edgedet.runtime.backends.tensorrt import TensorRTBackend
 from edgedet.trt import cuda, versions
 from edgedet.trt.engine import Engine, open_engine
@@ -78,7 +79,8 @@ def build_engine(
 
     Args:
         model: the master, or a file that was exported for TensorRT.
-        out: the engine to write, ending in `.engine`; None means beside the model. Left as it was where anything fails.
+        out: the engine to write, ending in `.engine`; None means beside the model. Left as it was where the build or
+            the comparison fails.
         options: what is asked of the builder.
         operators: library of edgedet's operators as TensorRT plugins: code that is run. None looks for one where
             libraries are installed, if the model needs it.
@@ -99,9 +101,12 @@ def build_engine(
     versions.require_buildable(version)
     require_options(options, version)
     here = this_platform()
+    onnx = File(name=model.name, sha256=hashlib.sha256(read_bytes(model, limit=MODEL_LIMIT)).hexdigest())
     network = read_network(model, version, options, data=data)
     options = settled(options, network)
-    library = find_operators(operators) if network.has_nms or operators is not None else None
+    library = find_operators(operators) if network.has_nms else None
+    needed = None if library is None else File(name=library.name, sha256=sha256_file(library))
+    require_library(options, library)
     cache = timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX)
     plan = build_plan(
         network,
@@ -111,14 +116,16 @@ def build_engine(
         workspace_bytes=_workspace_bytes(options),
         watcher=watcher or NobodyWatches(),
     )
+    if options.serialize_operators and library is not None:
+        versions.close_operators(versions.module(), library)
     engine = open_engine(
         plan.data,
         where=out,
-        operators=library,
+        operators=None if options.serialize_operators else library,
         allow_code=options.version_compatible,
         dla_core=options.dla_core,
     )
-    manifest = _manifest(model, out, network, options, here, plan, engine, library)
+    manifest = _manifest(out, onnx, network, options, here, plan, engine, needed)
     if keep_timing_cache and plan.timing_cache:
         digest = hashlib.sha256(plan.timing_cache).hexdigest()
         manifest = manifest.model_copy(update={"timing_cache": File(name=cache.name, sha256=digest)})
@@ -142,6 +149,8 @@ def require_options(options: BuildOptions, version: Version) -> None:
     )
     if options.serialize_operators and not options.version_compatible:
         raise EdgedetError("only version-compatible plans carry libraries", fix="add --version-compatible")
+    if options.optimization_level is not None:
+        versions.require_optimization_level(version)
     if options.dla_core is None:
         return
     versions.require_dla(version)
@@ -151,6 +160,17 @@ def require_options(options: BuildOptions, version: Version) -> None:
         )
     if not options.profile.is_fixed:
         raise EdgedetError("the accelerator takes one batch size alone", fix="give --batches N with --dla")
+
+
+def require_library(options: BuildOptions, library: Path | None) -> None:
+    """Refuses to put a library into a plan that needs none.
+
+    Raises:
+        EdgedetError: that is asked for.
+    """
+    if options.serialize_operators and library is None:
+        fix = "leave --serialize-operators out"
+        raise EdgedetError("the model has no operators of edgedet: there is no library to put in", fix=fix)
 
 
 def settled(options: BuildOptions, network: Network) -> BuildOptions:
@@ -166,29 +186,27 @@ def settled(options: BuildOptions, network: Network) -> BuildOptions:
             fix = "leave --batches out, or export the model with --dynamic-batch"
             raise EdgedetError(f"the model takes {network.batch} at once, no other batch", where="--batches", fix=fix)
         profile = fixed
-    return options.model_copy(
-        update={"profile": profile, "precision": network.precision, "strongly_typed": network.strongly_typed}
-    )
+    return options.model_copy(update={"profile": profile, "precision": network.precision})
 
 
 def _manifest(
-    model: Path,
     out: Path,
+    onnx: File,
     network: Network,
     options: BuildOptions,
     here: Platform,
     plan: Plan,
     engine: Engine,
-    library: Path | None,
+    operators: File | None,
 ) -> Manifest:
     return Manifest(
         edgedet=__version__,
         engine=File(name=out.name, sha256=hashlib.sha256(plan.data).hexdigest()),
-        onnx=File(name=model.name, sha256=sha256_file(model)),
+        onnx=onnx,
         lowered_sha256=hashlib.sha256(network.model.SerializeToString()).hexdigest(),
         checkpoint_sha256=network.provenance.checkpoint_sha256,
         calibration_sha256=network.provenance.calibration_sha256,
-        operators=None if library is None else File(name=library.name, sha256=sha256_file(library)),
+        operators=operators,
         lowering=network.lowering,
         options=options,
         strongly_typed=network.strongly_typed,

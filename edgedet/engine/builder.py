@@ -23,7 +23,7 @@ from edgedet.engine.network import Network
 from edgedet.engine.polygraphy_log import kept_errors
 from edgedet.engine.progress import BuildWatcher, new_monitor
 from edgedet.errors import EdgedetError
-from edgedet.interrupt import deferred_interrupt
+from edgedet.interrupt import StopRequest, deferred_interrupt, in_thread
 from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.versions import Version
@@ -75,42 +75,53 @@ def build_plan(
         KeyboardInterrupt: a person asked to stop.
     """
     trt = versions.module()
-    with kept_errors() as errors, deferred_interrupt() as request, tempfile.TemporaryDirectory() as folder:
+    with kept_errors() as errors, deferred_interrupt() as request:
         try:
-            if operators is not None:
-                versions.load_operators(trt, operators)
-            parsed = network_from_onnx_bytes(
-                network.model.SerializeToString(), strongly_typed=network.strongly_typed or None
+            plan = in_thread(
+                lambda: _build(trt, network, options, operators, timing_cache, workspace_bytes, watcher, request)
             )
-            builder, definition, _ = parsed
-            held = versions.hold_in_float32(trt, definition, network.float32_nodes) if network.float32_nodes else set()
-            config = _config(trt, network, options, workspace_bytes)
-            if versions.has_progress_monitor(Version.parse(trt.__version__)):
-                config.progress_monitor = new_monitor(trt, watcher, request)
-            known, cache = Path(folder) / "known", Path(folder) / "cache"
-            if timing_cache and _is_usable(builder, timing_cache):
-                known.write_bytes(timing_cache)
-                config.timing_cache_path = str(known)
-            on_gpu: list[str] = []
-            finished = PostprocessConfig(
-                config, lambda _, made, wanted: _finish(made, wanted, options, operators, on_gpu)
-            )
-            started = time.perf_counter()
-            data = engine_bytes_from_network(parsed, finished, save_timing_cache=str(cache))
-            seconds = time.perf_counter() - started
         except (PolygraphyException, RuntimeError) as error:
             if request.wanted:
                 raise KeyboardInterrupt from error
             raise _explained(error, errors, network) from error
-        if request.wanted:
-            raise KeyboardInterrupt
-        return Plan(
-            bytes(data),
-            cache.read_bytes() if cache.is_file() else b"",
-            seconds,
-            tuple(node for node in network.float32_nodes if node not in held),
-            tuple(on_gpu),
-        )
+    if request.wanted:
+        raise KeyboardInterrupt
+    return plan
+
+
+def _build(
+    trt: Any,
+    network: Network,
+    options: BuildOptions,
+    operators: Path | None,
+    timing_cache: bytes,
+    workspace_bytes: int,
+    watcher: BuildWatcher,
+    request: StopRequest,
+) -> Plan:
+    if operators is not None:
+        versions.load_operators(trt, operators)
+    parsed = network_from_onnx_bytes(network.model.SerializeToString(), strongly_typed=network.strongly_typed or None)
+    builder, definition, _ = parsed
+    held = versions.hold_in_float32(trt, definition, network.float32_nodes) if network.float32_nodes else set()
+    config = _config(trt, network, options, workspace_bytes)
+    if versions.has_progress_monitor(Version.parse(trt.__version__)):
+        config.progress_monitor = new_monitor(trt, watcher, request)
+    on_gpu: list[str] = []
+    finished = PostprocessConfig(
+        config, lambda _, definition, settings: _finish(definition, settings, options, operators, on_gpu)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        known, cache = Path(folder) / "known", Path(folder) / "cache"
+        if timing_cache and _is_usable(builder, timing_cache):
+            known.write_bytes(timing_cache)
+            config.timing_cache_path = str(known)
+        started = time.perf_counter()
+        data = engine_bytes_from_network(parsed, finished, save_timing_cache=str(cache))
+        seconds = time.perf_counter() - started
+        measured = cache.read_bytes() if cache.is_file() else b""
+    unheld = tuple(node for node in network.float32_nodes if node not in held)
+    return Plan(bytes(data), measured, seconds, unheld, tuple(on_gpu))
 
 
 def _config(trt: Any, network: Network, options: BuildOptions, workspace_bytes: int) -> CreateConfig:
@@ -136,13 +147,13 @@ def _profile(network: Network, options: BuildOptions) -> Profile:
     return Profile().add(INPUT, *shapes)
 
 
-def _finish(network: Any, config: Any, options: BuildOptions, operators: Path | None, on_gpu: list[str]) -> None:
+def _finish(definition: Any, config: Any, options: BuildOptions, operators: Path | None, on_gpu: list[str]) -> None:
     """What Polygraphy has no argument for; adds to `on_gpu` the layers that the accelerator does not take."""
     if options.serialize_operators and operators is not None:
         config.plugins_to_serialize = [str(operators.resolve())]
     if options.dla_core is not None:
         config.DLA_core = options.dla_core
-        layers = [network.get_layer(place) for place in range(network.num_layers)]
+        layers = [definition.get_layer(place) for place in range(definition.num_layers)]
         on_gpu += [layer.name for layer in layers if not config.can_run_on_DLA(layer)]
 
 

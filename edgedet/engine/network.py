@@ -129,7 +129,8 @@ def read_network(path: Path, version: Version, options: BuildOptions, *, data: P
     lowered = _without_functions(reference)
     if not versions.reads_opset_17(version):
         lowered = to_opset_13(lowered)
-    float32 = (*unsafe, *_decoding(plain)) if held else ()
+    suppressing = tuple(node.name for node in lowered.graph.node if node.op_type == OP_TYPE)
+    float32 = (*unsafe, *_decoding(plain), *suppressing) if held else ()
     return Network(lowered, reference, spec, target, chosen, strong, float32, provenance)
 
 

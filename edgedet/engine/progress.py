@@ -34,7 +34,7 @@ class NobodyWatches:
 def new_monitor(trt: Any, watcher: BuildWatcher, request: StopRequest) -> Any:
     """A `tensorrt.IProgressMonitor` that tells a watcher, and ends the build where a person asked to stop.
 
-    No exception may leave its methods: TensorRT calls them from C++ that takes none, and the process would end.
+    No exception leaves its methods: TensorRT's bindings would print it and go on, or end the build without a word.
     """
 
     class Monitor(trt.IProgressMonitor):
@@ -59,5 +59,5 @@ def _guarded(tell: Callable[[], None], request: StopRequest) -> None:
         tell()
     except KeyboardInterrupt:
         request.wanted = True
-    except Exception:  # a watcher that fails must not end the process; the build goes on unwatched
+    except Exception:  # a watcher that fails must not end the build
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedet.engine.build import ONNX_SUFFIX, SUFFIX, TIMING_CACHE_SUFFIX, require_options, settled
+from edgedet.engine.build import ONNX_SUFFIX, SUFFIX, TIMING_CACHE_SUFFIX, require_library, require_options, settled
 from edgedet.engine.network import Network, read_network
 from edgedet.files import write_bytes
 from edgedet.trt.manifest import BuildOptions
@@ -58,6 +58,8 @@ def write_recipe(
     out = out or model.with_suffix(SUFFIX)
     require_options(options, version)
     network = read_network(model, version, options, data=data)
+    library = (operators or Path(LIBRARY)) if network.has_nms else None
+    require_library(options, library)
     onnx = out.with_suffix(f".tensorrt{version.major}.{version.minor}{ONNX_SUFFIX}")
     write_bytes(onnx, network.model.SerializeToString(deterministic=True))
     return Recipe(
@@ -66,6 +68,6 @@ def write_recipe(
         version,
         onnx,
         out,
-        operators or (Path(LIBRARY) if network.has_nms else None),
+        library,
         (timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX)) if keep_timing_cache else None,
     )

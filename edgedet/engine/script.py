@@ -20,7 +20,8 @@ def polygraphy_script(recipe: Recipe) -> str:
     """
     versions.require_buildable(recipe.version)
     network, options = recipe.network, recipe.options
-    held = () if options.dla_core is not None else network.float32_nodes
+    held = network.float32_nodes
+    finishing = _finishing(options, recipe.operators)
     lines = [
         "import tensorrt as trt",
         "from polygraphy.backend.trt import (",
@@ -30,7 +31,7 @@ def polygraphy_script(recipe: Recipe) -> str:
         "",
         *_opening(recipe.version, recipe.operators),
         *_holding(held),
-        *_finishing(options, recipe.operators),
+        *finishing,
         f"network = NetworkFromOnnxPath({str(recipe.onnx)!r}, strongly_typed={network.strongly_typed})",
     ]
     if held:
@@ -38,7 +39,7 @@ def polygraphy_script(recipe: Recipe) -> str:
     lines.append("config = CreateConfig(")
     lines += [f"    {name}={value}," for name, value in _arguments(network, options, held, recipe.timing_cache).items()]
     lines.append(")")
-    if options.dla_core is not None or options.serialize_operators:
+    if finishing:
         lines.append("config = PostprocessConfig(config, finish)")
     saved = "" if recipe.timing_cache is None else f", save_timing_cache={str(recipe.timing_cache)!r}"
     lines += [
@@ -73,9 +74,12 @@ def _holding(held: tuple[str, ...]) -> list[str]:
         "def hold_in_float32(network):",
         "    for layer in network:",
         "        names = {layer.name, re.sub(r'_\\d+$', '', layer.name)}",
-        "        types = {layer.get_output(place).dtype for place in range(layer.num_outputs)}",
-        "        if names & FLOAT32 and layer.type not in WITHOUT and types <= {trt.float32, trt.float16}:",
+        "        types = [layer.get_output(place).dtype for place in range(layer.num_outputs)]",
+        "        floats = [place for place, dtype in enumerate(types) if dtype in (trt.float32, trt.float16)]",
+        "        if names & FLOAT32 and layer.type not in WITHOUT and floats:",
         "            layer.precision = trt.float32",
+        "            for place in floats:",
+        "                layer.set_output_type(place, trt.float32)",
         "",
         "",
     ]
@@ -104,7 +108,7 @@ def _arguments(
     }
     arguments["profiles"] = f"[Profile().add({INPUT!r}, {shapes})]"
     arguments["profiling_verbosity"] = "trt.ProfilingVerbosity.DETAILED"
-    if held:
+    if held and options.dla_core is None:
         arguments["precision_constraints"] = "'obey'"
     if options.workspace_mebibytes is not None:
         arguments["memory_pool_limits"] = f"{{trt.MemoryPoolType.WORKSPACE: {options.workspace_mebibytes} << 20}}"

@@ -30,7 +30,8 @@ def trtexec_command(recipe: Recipe) -> str:
         version,
         network.precision,
         strongly_typed=network.strongly_typed,
-        float32_layers=() if options.dla_core is not None else network.float32_nodes,
+        float32_layers=network.float32_nodes,
+        on_dla=options.dla_core is not None,
         operators=None if recipe.operators is None else str(recipe.operators),
         serialize_operators=options.serialize_operators,
     )

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
+import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,16 +62,40 @@ def _wrapper() -> Any:
     try:
         from polygraphy import cuda
         from polygraphy.logger import G_LOGGER
-
-        with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-            return cuda.wrapper()
     except ModuleNotFoundError as error:
         raise EdgedetError("Polygraphy is not installed", fix="pip install 'edgedet[trt]'") from error
+    try:
+        with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+            try:
+                return cuda.wrapper()
+            except OSError:
+                with _looked_for_in(_folders_of_wheels()):
+                    return cuda.wrapper()
     except Exception as error:  # OSError of the loader, or Polygraphy's own
         raise EdgedetError(
             f"there is no CUDA runtime library ({error})",
             fix="install CUDA (on a Jetson: JetPack), or name its folder in LD_LIBRARY_PATH",
         ) from error
+
+
+def _folders_of_wheels() -> list[str]:
+    """Where NVIDIA's packages of pip have the library: `nvidia/cu13/lib`; Polygraphy knows those of CUDA 12."""
+    found = (folder for path in sys.path if path for folder in sorted(Path(path).glob("nvidia/cu*/lib")))
+    return [str(folder) for folder in found if any(folder.glob("libcudart.so*"))]
+
+
+@contextmanager
+def _looked_for_in(folders: list[str]) -> Iterator[None]:
+    """Polygraphy looks into LD_LIBRARY_PATH; it takes no folder otherwise."""
+    before = os.environ.get("LD_LIBRARY_PATH")
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*folders, *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LD_LIBRARY_PATH"]
+        else:
+            os.environ["LD_LIBRARY_PATH"] = before
 
 
 def library_path() -> Path | None:
@@ -199,14 +226,17 @@ def capture(stream: Stream, work: Callable[[], None]) -> Graph | None:
     if library.cudaStreamBeginCapture(handle, THREAD_LOCAL_CAPTURE) != 0:
         _forget_error()
         return None
+    complete = False
     try:
         work()
-    except EdgedetError:  # some call is not allowed in a capture; ending it tells so too
+        complete = True
+    except EdgedetError:  # what was captured before a refusal is half of the work: it must not run
         pass
     finally:
         status = library.cudaStreamEndCapture(handle, ctypes.byref(graph))
     if graph.value is not None:
-        status = library.cudaGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        if complete:
+            status = library.cudaGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
         library.cudaGraphDestroy(graph)
     if status != 0 or executable.value is None:
         _forget_error()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from edgedet.errors import EdgedetError
+from edgedet.interrupt import deferred_interrupt
 from edgedet.trt import versions
 
 logger = logging.getLogger(__name__)
@@ -52,17 +54,21 @@ def open_engine(
         EdgedetError: TensorRT does not take it.
     """
     trt = versions.module()
-    log = new_log(trt)
-    trt.init_libnvinfer_plugins(log, "")
-    if operators is not None:
-        versions.load_operators(trt, operators)
-    runtime = trt.Runtime(log)
-    if allow_code:
-        runtime.engine_host_code_allowed = True
-    if dla_core is not None:
-        runtime.DLA_core = dla_core
-    engine = runtime.deserialize_cuda_engine(plan)
-    context = None if engine is None else engine.create_execution_context()
+    log = process_log(trt)
+    log.errors.clear()
+    with deferred_interrupt() as request:  # one that is raised inside the log would be lost
+        trt.init_libnvinfer_plugins(log, "")
+        if operators is not None:
+            versions.load_operators(trt, operators)
+        runtime = trt.Runtime(log)
+        if allow_code:
+            runtime.engine_host_code_allowed = True
+        if dla_core is not None:
+            runtime.DLA_core = dla_core
+        engine = runtime.deserialize_cuda_engine(plan)
+        context = None if engine is None else engine.create_execution_context()
+    if request.wanted:
+        raise KeyboardInterrupt
     if context is None:
         raise EdgedetError(
             f"TensorRT {trt.__version__} cannot load the plan{_because(log.errors)}",
@@ -70,11 +76,15 @@ def open_engine(
             fix="build it again on this machine",
         )
     tensors = versions.io_tensors(trt, engine)
-    return Engine(trt, engine, context, tensors, log.errors, kept=(log, runtime))
+    return Engine(trt, engine, context, tensors, log.errors, kept=(runtime,))
 
 
-def new_log(trt: Any) -> Any:
-    """A `tensorrt.ILogger` that keeps errors in `errors` and passes all on to Python's logging."""
+@lru_cache(maxsize=1)
+def process_log(trt: Any) -> Any:
+    """A `tensorrt.ILogger` that keeps errors in `errors` and passes all on to Python's logging.
+
+    One for the process: TensorRT's plugins keep the first that they are given (`initLibNvInferPlugins`).
+    """
     levels = {
         trt.ILogger.Severity.INTERNAL_ERROR: logging.INFO,
         trt.ILogger.Severity.ERROR: logging.INFO,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from edgedet.config import Frozen, parse
 from edgedet.errors import EdgedetError
-from edgedet.files import MEBIBYTE, read_text, sha256_file
+from edgedet.files import MEBIBYTE, read_text
 from edgedet.spec import Spec
 from edgedet.trt.versions import AMPERE_PLUS, SAME_COMPUTE_CAPABILITY, Version
 
@@ -219,23 +219,21 @@ def read_manifest(engine: Path) -> Manifest:
     return parse(Manifest, values, where=path)
 
 
-def differences(manifest: Manifest, engine: Path, here: Platform, operators: Path | None) -> Iterator[str]:
+def differences(manifest: Manifest, plan_sha256: str, here: Platform, operators_sha256: str | None) -> Iterator[str]:
     """What keeps an engine from being loaded here, each in words; nothing where all is as it was built.
 
     Args:
         manifest: of the engine.
-        engine: the plan.
+        plan_sha256: of the plan's bytes.
         here: this machine.
-        operators: the library that would be opened for it.
+        operators_sha256: of the library that would be opened for it; None for none.
     """
-    if sha256_file(engine) != manifest.engine.sha256:
+    if plan_sha256 != manifest.engine.sha256:
         yield "the plan is not the one that the manifest was written for: changed, cut off or replaced"
     yield from _other_tensorrt(manifest, here)
     yield from _other_gpu(manifest, here)
-    needed = None if manifest.options.serialize_operators else manifest.operators
-    if needed is not None and operators is None:
-        yield f"its library of operators {needed.name} is not given (--operators)"
-    elif needed is not None and operators is not None and sha256_file(operators) != needed.sha256:
+    needed = manifest.operators
+    if needed is not None and operators_sha256 is not None and operators_sha256 != needed.sha256:
         yield f"its library of operators {needed.name} is not the one that it was built with"
 
 

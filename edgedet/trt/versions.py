@@ -156,6 +156,12 @@ def require_compatibility(version: Version, *, version_compatible: bool, hardwar
         raise EdgedetError(f"{hardware} comes with TensorRT 10.9, this is {version}", fix=NEWER_OR_WITHOUT)
 
 
+def require_optimization_level(version: Version) -> None:
+    """Refuses the builder's level of optimization where it has none."""
+    if version < Version(8, 6):
+        raise EdgedetError(f"levels of optimization come with TensorRT 8.6, this is {version}", fix=NEWER_OR_WITHOUT)
+
+
 def require_dla(version: Version) -> None:
     """Refuses DLA where there is none (NVIDIA's release notes of 11.0 to 11.4.1)."""
     if Version(10, 7, 99) < version < Version(11, 4, 1):
@@ -194,16 +200,23 @@ def hold_in_float32(trt: Any, network: Any, nodes: Collection[str]) -> set[str]:
     """Tells the layers that ONNX nodes became to compute in float32. Returns the nodes of which a layer was found.
 
     The parser calls a node's first layer as the node, and further ones with a number behind. Constants, shapes and
-    integers have no such precision, and concatenations copy (as trtexec's --layerPrecisions leaves them out).
+    integers have no such precision, and concatenations copy. Without its output's type a layer might still give less
+    (`ILayer::setPrecision` in NvInfer.h).
     """
     held = set()
     without = {trt.LayerType.CONSTANT, trt.LayerType.CONCATENATION, trt.LayerType.SHAPE}
     for place in range(network.num_layers):
         layer = network.get_layer(place)
         named = [node for node in (layer.name, re.sub(r"_\d+$", "", layer.name)) if node in nodes]
-        outputs = (layer.get_output(output).dtype for output in range(layer.num_outputs))
-        if named and layer.type not in without and all(dtype in (trt.float32, trt.float16) for dtype in outputs):
+        floats = [
+            output
+            for output in range(layer.num_outputs)
+            if layer.get_output(output).dtype in (trt.float32, trt.float16)
+        ]
+        if named and layer.type not in without and floats:
             layer.precision = trt.float32
+            for output in floats:
+                layer.set_output_type(output, trt.float32)
             held.add(named[0])
     return held
 
@@ -226,30 +239,41 @@ def trtexec_flags(
     *,
     strongly_typed: bool,
     float32_layers: Sequence[str] = (),
+    on_dla: bool = False,
     operators: str | None = None,
     serialize_operators: bool = False,
 ) -> list[str]:
-    """trtexec's options whose names or presence depend on the version, but for the workspace's."""
+    """trtexec's options whose names or presence depend on the version, but for the workspace's.
+
+    Layers are held by exact names there; `hold_in_float32` finds further layers of a node too.
+    """
     flags = []
     if strongly_typed and version.major < 11:
         flags.append("--stronglyTyped")
     flags += [f"--{name}" for name, used in precision_flags(precision, strongly_typed=strongly_typed).items() if used]
     if float32_layers and can_hold_precisions(version):
-        flags.append("--precisionConstraints=obey")
+        flags.append(f"--precisionConstraints={'prefer' if on_dla else 'obey'}")
         flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in float32_layers))
     if operators is not None:
-        opened = "--dynamicPlugins=" if registry_opens_libraries(version) else "--plugins="
-        flags.append(f"{'--setPluginsToSerialize=' if serialize_operators else opened}{operators}")
+        flags.append(f"{'--dynamicPlugins' if registry_opens_libraries(version) else '--plugins'}={operators}")
+    if serialize_operators:
+        flags.append(f"--setPluginsToSerialize={operators}")
     flags.append("--skipInference" if version >= Version(8, 6) else "--buildOnly")
     return flags
 
 
+_opened: dict[Path, Any] = {}
+"""Libraries of plugins by their paths. TensorRT's registry is the process's, and refuses a plugin that it has."""
+
+
 def load_operators(trt: Any, path: Path) -> None:
-    """Opens a library of plugins, which runs code in it; it stays open.
+    """Opens a library of plugins, which runs code in it; it stays open, and is opened once.
 
     Raises:
         EdgedetError: it cannot be opened.
     """
+    if path.resolve() in _opened:
+        return
     require_for_this_machine(path)
     try:
         if registry_opens_libraries(Version.parse(trt.__version__)):
@@ -260,7 +284,14 @@ def load_operators(trt: Any, path: Path) -> None:
         fix = f"see what edgedet doctor --plugins {path} says"
         raise EdgedetError(f"TensorRT cannot open it ({error})", where=path, fix=fix) from error
     if handle is None:
-        raise EdgedetError("TensorRT finds no plugins in it", where=path, fix="build it for this TensorRT: make cuda")
+        fix = "build it for this TensorRT (make cuda), and open no other library with the same plugins"
+        raise EdgedetError("TensorRT takes no plugins from it", where=path, fix=fix)
+    _opened[path.resolve()] = handle
+
+
+def close_operators(trt: Any, path: Path) -> None:
+    """Takes a library's plugins from the registry, so that a plan that carries the library can bring its own."""
+    trt.get_plugin_registry().deregister_library(_opened.pop(path.resolve()))
 
 
 @dataclass(frozen=True)

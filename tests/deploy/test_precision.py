@@ -64,6 +64,8 @@ def test_what_cannot_be_chosen_is_refused(trt10: TensorRT, models: Path, images:
         ([models / "int8.onnx"], "give --data DATASET"),
         ([models / "float.onnx", "--data", images], "there is nothing to choose"),
         ([models / "int8.onnx", "--data", images, "--precision", "fp16"], "chooses the precision itself"),
+        ([models / "int8.onnx", "--data", images, "--out", "x.plan"], "ends in .engine"),
+        ([models / "int8.onnx", "--data", images, "--emit-script"], "two things are asked for at once"),
     ):
         refused = trt10.run("build", *arguments, "--auto-precision", cwd=tmp_path)
         assert refused.returncode == 2 and says in refused.stderr

@@ -26,12 +26,6 @@ from edgedet.graph.reading import read_onnx
 from edgedet.graph.targets import lower
 
 OLDEST, NEWEST = "8.6.1", "11.4.0.106"
-PLUGINS = {
-    "8.6.1": "8.6.1",
-    "10.3.0": "10.3.0",
-    "10.16.1.11": "10.16",
-    "11.4.0.106": "11.1",
-}
 DECODING = ["decode/Exp", "decode/Mul_1", "decode/Sigmoid"]
 HELD = [
     "decode/ReduceMax",
@@ -300,6 +294,41 @@ def test_a_version_compatible_engine_runs_on_later_versions_if_its_code_is_allow
     assert [call["code"] for call in trt10.recorded("deserialize")] == [True]
 
 
+def test_a_plan_that_carries_its_operators_needs_no_library(
+    trt10: TensorRT, models: Path, pictures: Path, tmp_path: Path
+) -> None:
+    library = tmp_path / "libedgedet_tensorrt.so"
+    shutil.copy(_any_library(), library)
+    options = ("--version-compatible", "--serialize-operators", "--operators", library)
+    build(trt10, models / "int8-nms.onnx", tmp_path, *options)
+    (asked,) = trt10.recorded("build")
+    assert asked["plugins_to_serialize"] == [str(library)]
+    library.unlink()
+    assert detections(trt10, tmp_path / "m.engine", pictures, tmp_path, "--allow-code")
+    for arguments, says in (
+        ([models / "int8-nms.onnx", "--serialize-operators"], "add --version-compatible"),
+        ([models / "int8.onnx", "--serialize-operators", "--version-compatible"], "no library to put in"),
+    ):
+        refused = trt10.run("build", *arguments, cwd=tmp_path)
+        assert refused.returncode == 2 and says in refused.stderr
+
+
+def _any_library() -> Path:
+    """One that can be opened here: the double's registry asks it nothing."""
+    for name in ("cuda/libedgedet_cuda.so", "native/libedgedet_cuda_on_host.so"):
+        if (REPOSITORY / "build" / name).is_file():
+            return REPOSITORY / "build" / name
+    pytest.skip("there is no library: make operators")
+
+
+def test_a_library_is_opened_once_in_a_process(trt10: TensorRT, models: Path, tmp_path: Path) -> None:
+    library = tmp_path / "libedgedet_tensorrt.so"
+    shutil.copy(_any_library(), library)
+    for _ in range(2):  # TensorRT refuses a library whose plugins it has
+        build(trt10, models / "int8-nms.onnx", tmp_path, "--operators", library)
+    assert len(trt10.recorded("load_library")) == 1
+
+
 def test_code_in_other_engines_is_never_allowed(trt10: TensorRT, built: Path, pictures: Path, tmp_path: Path) -> None:
     done = trt10.run("predict", built, pictures, "--no-save", "--allow-code", cwd=tmp_path)
     assert done.returncode == 0
@@ -349,19 +378,16 @@ def test_strong_typing_is_asked_for_where_it_is_complete(trt: TensorRT, models: 
 def test_a_model_with_nms_needs_the_library_of_plugins(
     trt: TensorRT, models: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    library = REPOSITORY / "build" / "tensorrt" / PLUGINS[trt.version] / "libedgedet_tensorrt.so"
-    if not library.is_file():
-        library = (
-            REPOSITORY / "build" / "native" / "libedgedet_onnxruntime.so"
-        )  # opened by a double, which asks nothing
-    if not library.is_file():
-        pytest.skip("there is no library of operators: make operators")
+    library = tmp_path / "libedgedet_tensorrt.so"
+    shutil.copy(_any_library(), library)
     model, engine = models / "int8-nms.onnx", tmp_path / "m.engine"
     without = trt.run("build", model, "--out", engine, cwd=tmp_path)
     assert without.returncode == 2 and "libedgedet_tensorrt.so is not installed" in without.stderr
     refused = trt.run("build", model, "--out", engine, "--operators", library, cwd=tmp_path, DOUBLE_FAILS="no-plugins")
-    assert refused.returncode == 2 and "finds no plugins in it" in refused.stderr
+    assert refused.returncode == 2 and "takes no plugins from it" in refused.stderr
     result = build(trt, model, tmp_path, "--operators", library)
+    (asked,) = trt.recorded("build")
+    assert ("nms" in asked["float32"]) == (trt.version != NEWEST)
     assert result["manifest"]["operators"] == {"name": library.name, "sha256": sha256(library)}
     assert result["comparison"]["shared"] == 1.0
     without = trt.run("predict", engine, pictures, cwd=tmp_path)
@@ -405,6 +431,12 @@ def test_without_cuda_graphs_it_runs_all_the_same(trt10: TensorRT, built: Path, 
     enqueued = len(trt10.recorded("execute_async_v3"))
     assert plain == detections(trt10, built, pictures, tmp_path)
     assert enqueued == len(plain) > 2 == len(trt10.recorded("execute_async_v3")) - enqueued, "one run, one capture"
+
+
+def test_half_a_capture_is_never_run(trt10: TensorRT, built: Path, pictures: Path, tmp_path: Path) -> None:
+    refused = detections(trt10, built, pictures, tmp_path, DOUBLE_FAILS="capture")
+    assert refused == detections(trt10, built, pictures, tmp_path)
+    assert len({json.dumps(found) for found in refused}) == len(refused) > 2, "each image has its own"
 
 
 def test_bench_says_what_ran(trt10: TensorRT, built: Path, tmp_path: Path) -> None:
@@ -475,7 +507,7 @@ def test_the_trtexec_command_of_each_version(models: Path, tmp_path: Path, versi
 def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
     options = (
         "--batches 1:2:4 --workspace 256 --optimization-level 2 --precision fp32 --version-compatible "
-        "--hardware-compatibility ampere-plus --operators /opt/lib.so --serialize-operators --tensorrt 10.3 "
+        "--hardware-compatibility ampere-plus --tensorrt 10.3 "
         "--emit-trtexec --no-timing-cache"
     )
     result = CliRunner().invoke(
@@ -490,7 +522,6 @@ def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
         "--builderOptimizationLevel=2",
         "--versionCompatible",
         "--hardwareCompatibilityLevel=ampere+",
-        "--setPluginsToSerialize=/opt/lib.so",
     }
     assert "--timingCacheFile" not in result.stdout
     dla = CliRunner().invoke(
@@ -498,8 +529,16 @@ def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
         ["build", str(models / "float.onnx"), "--out", f"{tmp_path}/d.engine", "--dla", "1", "--precision", "fp16"]
         + ["--emit-trtexec", "--tensorrt", "8.5"],
     )
-    assert {"--useDLACore=1", "--allowGPUFallback", "--fp16"} <= set(dla.stdout.split())
-    assert "--layerPrecisions" not in dla.stdout
+    assert {"--useDLACore=1", "--allowGPUFallback", "--fp16", "--precisionConstraints=prefer"} <= set(
+        dla.stdout.split()
+    )
+    assert "--layerPrecisions=decode/ReduceMax:fp32" in dla.stdout
+    words = ["build", str(models / "int8-nms.onnx"), "--out", f"{tmp_path}/n.engine", "--emit-trtexec"]
+    carrying = ["--serialize-operators", "--version-compatible", "--operators", "/opt/lib.so"]
+    shown = CliRunner().invoke(app, [*words, *carrying, "--tensorrt", "10.3"])
+    assert {"--dynamicPlugins=/opt/lib.so", "--setPluginsToSerialize=/opt/lib.so"} <= set(shown.stdout.split())
+    old = CliRunner().invoke(app, [*words, "--optimization-level", "3", "--tensorrt", "8.5"])
+    assert old.exit_code == 2 and "levels of optimization come with TensorRT 8.6" in old.stderr
 
 
 def test_the_script_asks_for_the_same_engine(trt: TensorRT, models: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def _transfers(library: str) -> tuple[Any, Any]:
         import cupy
 
         return cupy.asarray, lambda array: cupy.asnumpy(cupy.asarray(array))
+    import_module("pycuda.autoprimaryctx")  # the context that CUDA's runtime library uses too
     from pycuda import driver, gpuarray
 
     def to_host(array: Any) -> np.ndarray:

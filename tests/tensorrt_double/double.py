@@ -29,6 +29,9 @@ from edgedet.runtime.backends.onnxruntime import open_session
 MAGIC = b"a plan of the double\n"
 KNOWN_DOMAINS = ("", "ai.onnx")
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+opened: list[str] = []
+"""Libraries of plugins that the process's registry holds."""
+
 NUMPY = {TensorProto.FLOAT: "FLOAT", TensorProto.INT32: "INT32", TensorProto.FLOAT16: "HALF"}
 LAYERS = {
     "Conv": "CONVOLUTION",
@@ -100,14 +103,17 @@ class _Strict:
 
 
 def _doubles(trt: Any) -> dict[str, Any]:
-    opened: list[str] = []
-
     @_like(trt.IPluginRegistry)
     class Registry:
         def load_library(self, plugin_path: str) -> object:
             record("load_library", path=plugin_path)
+            if fails("no-plugins") or plugin_path in opened:  # it has these plugins already
+                return None
             opened.append(plugin_path)
-            return None if fails("no-plugins") else object()
+            return plugin_path
+
+        def deregister_library(self, handle: object) -> None:
+            opened.remove(str(handle))
 
     @_like(trt.ITensor)
     class Tensor:
@@ -119,10 +125,15 @@ def _doubles(trt: Any) -> dict[str, Any]:
     @_like(trt.ILayer)
     class Layer(_Strict):
         precision_is_set = False
+        precision = None
 
         def __init__(self, name: str, kind: str) -> None:
             self.name, self.type = name, getattr(trt.LayerType, kind)
             self.num_outputs = 1
+            self._output_types: Any = None
+
+        def set_output_type(self, index: int, dtype: Any) -> None:
+            self._output_types = (index, dtype)
 
         def get_output(self, index: int) -> Any:
             return Tensor(f"{self.name}_output", (1,), trt.DataType.FLOAT)
@@ -269,7 +280,11 @@ def _doubles(trt: Any) -> dict[str, Any]:
                 **config._plain(),
                 "version": trt.__version__,
                 "network": [name for name, flag in named if network._flags & 1 << int(flag)],
-                "float32": [layer.name for layer in network if getattr(layer, "precision", None) == trt.float32],
+                "float32": [
+                    layer.name
+                    for layer in network
+                    if getattr(layer, "precision", None) == trt.float32 and layer._output_types == (0, trt.float32)
+                ],
             }
             record("build", **asked)
             if not self._advance(getattr(config, "progress_monitor", None)):
@@ -443,7 +458,9 @@ def _doubles(trt: Any) -> dict[str, Any]:
             return self._enqueue(stream_handle)
 
         def _enqueue(self, stream: int) -> bool:
-            if fails("enqueue"):
+            capturing = ctypes.c_int()
+            cuda.wrapper().handle.cudaStreamIsCapturing(ctypes.c_void_p(stream), ctypes.byref(capturing))
+            if fails("enqueue") or (fails("capture") and capturing.value):
                 return False
             shapes, addresses = dict(self._shapes), dict(self._addresses)
             outputs = {name: self.get_tensor_shape(name) for name in self._engine._names if name not in shapes}

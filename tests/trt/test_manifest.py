@@ -57,37 +57,30 @@ def engine(tmp_path: Path) -> Path:
     return path
 
 
-def found(engine: Path, *, operators: Path | None = None, here: Platform = HERE, **changes: Any) -> list[str]:
-    return list(differences(manifest(**changes), engine, here, operators))
+def found(*, plan: bytes = PLAN, here: Platform = HERE, **changes: Any) -> list[str]:
+    return list(differences(manifest(**changes), hashlib.sha256(plan).hexdigest(), here, None))
 
 
-def test_the_same_machine_has_no_difference(engine: Path) -> None:
-    assert found(engine) == []
+def test_the_same_machine_has_no_difference() -> None:
+    assert found() == []
 
 
-def test_what_does_not_bind_a_plan_is_no_difference(engine: Path) -> None:
+def test_what_does_not_bind_a_plan_is_no_difference() -> None:
     other = {"cuda_driver": "13.0", "driver": "580.1", "power_mode": "15W (0)", "l4t": "36.4.4", "board": "another"}
-    assert found(engine, here=HERE.model_copy(update=other)) == []
+    assert found(here=HERE.model_copy(update=other)) == []
 
 
-def test_all_differences_are_told_at_once(engine: Path) -> None:
-    engine.write_bytes(b"another")
+def test_all_differences_are_told_at_once() -> None:
     other = HERE.model_copy(update={"tensorrt": "10.16.1", "compute_capability": "11.0"})
-    told = found(engine, here=other)
+    told = found(plan=b"another", here=other)
     assert len(told) == 3
 
 
-def test_operators_are_held_to_their_hash(engine: Path, tmp_path: Path) -> None:
-    library = tmp_path / "lib.so"
-    library.write_bytes(b"code")
-    needed = File(name="lib.so", sha256=hashlib.sha256(b"code").hexdigest())
-    given_to = manifest(operators=needed)
-    assert list(differences(given_to, engine, HERE, library)) == []
-    assert "not given" in next(differences(given_to, engine, HERE, None))
-    library.write_bytes(b"other code")
-    assert "not the one" in next(differences(given_to, engine, HERE, library))
-    inside = BuildOptions(version_compatible=True, serialize_operators=True)
-    assert list(differences(manifest(operators=needed, options=inside), engine, HERE, None)) == []
+def test_operators_are_held_to_their_hash() -> None:
+    needing = manifest(operators=File(name="lib.so", sha256="5" * 64))
+    plan = hashlib.sha256(PLAN).hexdigest()
+    assert list(differences(needing, plan, HERE, "5" * 64)) == []
+    assert "not the one" in next(differences(needing, plan, HERE, "6" * 64))
 
 
 @pytest.mark.parametrize(
@@ -103,12 +96,12 @@ def test_operators_are_held_to_their_hash(engine: Path, tmp_path: Path) -> None:
         ("ampere-plus", "7.5", "Orin", False),
     ],
 )
-def test_which_gpus_an_engine_is_for(engine: Path, level: Any, capability: str, gpu: str, loads: bool) -> None:
+def test_which_gpus_an_engine_is_for(level: Any, capability: str, gpu: str, loads: bool) -> None:
     here = HERE.model_copy(update={"compute_capability": capability, "gpu": gpu})
-    assert (found(engine, here=here, options=BuildOptions(hardware_compatibility=level)) == []) == loads
+    assert (found(here=here, options=BuildOptions(hardware_compatibility=level)) == []) == loads
 
 
-def test_the_command_that_builds_it_anew(engine: Path) -> None:
+def test_the_command_that_builds_it_anew() -> None:
     options = BuildOptions(
         precision="int8",
         keep_float=("backbone.features.7",),

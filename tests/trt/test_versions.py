@@ -144,6 +144,9 @@ class Layer:
     def get_output(self, index: int) -> Any:
         return SimpleNamespace(dtype=self._dtype)
 
+    def set_output_type(self, index: int, dtype: str) -> None:
+        self.output_type = (index, dtype)
+
 
 def test_layers_are_held_by_their_nodes_names() -> None:
     layers = [
@@ -159,7 +162,9 @@ def test_layers_are_held_by_their_nodes_names() -> None:
     network = SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__)
     held = versions.hold_in_float32(TRT, network, {"decode/Mul", "decode/Mul_1", "decode/Exp", "decode/Concat"})
     assert held == {"decode/Mul", "decode/Mul_1"}
-    assert [layer.name for layer in layers if layer.precision] == ["decode/Mul", "decode/Mul_1", "decode/Mul_7"]
+    names = ["decode/Mul", "decode/Mul_1", "decode/Mul_7"]
+    assert [layer.name for layer in layers if layer.precision == "float32"] == names
+    assert [layer.name for layer in layers if getattr(layer, "output_type", None) == (0, "float32")] == names
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import statistics
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError
-from edgedet.files import read_bytes
+from edgedet.files import read_bytes, sha256_file
 from edgedet.runtime.backend import TensorInfo
 from edgedet.spec import Spec
 from edgedet.trt import cuda, versions
@@ -26,9 +26,6 @@ from edgedet.trt.operators import find_operators
 from edgedet.trt.platform import this_platform
 
 logger = logging.getLogger(__name__)
-
-KEPT_GRAPHS = 8
-"""CUDA graphs of so many batch sizes are kept."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -55,7 +52,7 @@ class TensorRTBackend:
         self.inputs = tuple(_tensor_info(tensor) for tensor in engine.tensors if tensor.is_input)
         self.outputs = tuple(_tensor_info(tensor) for tensor in engine.tensors if not tensor.is_input)
         self._profile = manifest.options.profile
-        self._graphs: OrderedDict[int, cuda.Graph | None] = OrderedDict()
+        self._graph: cuda.Graph | None = None
         self._engine = engine
         self._enqueuer = versions.Enqueuer(engine.trt, engine.engine, engine.context)
         self._stream = cuda.Stream()
@@ -95,9 +92,10 @@ class TensorRTBackend:
 
         Args:
             feeds: by name, arrays with `__cuda_array_interface__`: of PyTorch, CuPy, PyCUDA, Numba, ... Their batch is
-                one that the engine takes.
-            stream: a `cudaStream_t` as a number, that the work is put on; the caller waits for it. None: a stream of
-                the backend's, and the outputs are complete on return.
+                one that the engine takes. What an array says nothing of, as PyTorch's, was written on `stream`, or on
+                the default stream where that is None.
+            stream: a `cudaStream_t` as a number, that the work is put on; the caller waits for it before the next run.
+                None: a stream of the backend's, and the outputs are complete on return.
 
         Returns:
             arrays with `__cuda_array_interface__`, valid until the next run.
@@ -148,7 +146,7 @@ class TensorRTBackend:
 
     def _run_batch(self, feeds: Arrays, count: int) -> dict[str, NDArray[Any]]:
         batch = max(count, self._profile.smallest)
-        graph = self._graphs.get(batch)
+        graph = self._graph if batch == self._batch else None
         if graph is None:
             self._run_uncaptured(feeds)
         else:
@@ -156,8 +154,8 @@ class TensorRTBackend:
             graph.launch(self._stream)
             self._stream.synchronize()
         results = {output.name: self._buffers[output.name].host.array[:count].copy() for output in self.outputs}
-        if batch not in self._graphs and self._captures:
-            self._capture(batch)
+        if graph is None and self._captures:
+            self._capture()
         return results
 
     def _run_uncaptured(self, feeds: Arrays) -> None:
@@ -176,15 +174,13 @@ class TensorRTBackend:
             rows[: len(array)] = array
             rows[len(array) : batch] = 0
 
-    def _capture(self, batch: int) -> None:
+    def _capture(self) -> None:
         """Behind a first run of this batch size, in which TensorRT prepares what may not be captured."""
-        self._graphs[batch] = cuda.capture(self._stream, self._transfer_and_enqueue)
-        if self._graphs[batch] is None:
+        self._graph = cuda.capture(self._stream, self._transfer_and_enqueue)
+        if self._graph is None:
             logger.info("CUDA cannot capture this engine: it is enqueued anew for each run")
             self._captures = False
             self.settings = {**self.settings, "cuda_graph": False}
-        if len(self._graphs) > KEPT_GRAPHS:
-            self._graphs.popitem(last=False)
 
     def _transfer_and_enqueue(self) -> None:
         for name in (info.name for info in self.inputs):
@@ -208,7 +204,8 @@ class TensorRTBackend:
         self._batch = batch
 
     def _set_addresses(self, inputs: Mapping[str, int]) -> None:
-        """Of the backend's own memory, but for the inputs given."""
+        """Of the backend's own memory, but for the inputs given. A graph is of the context as it was: it is dropped."""
+        self._graph = None
         for name, buffer in self._buffers.items():
             address = inputs.get(name, buffer.device.address)
             if not self._enqueuer.set_address(name, address):
@@ -272,8 +269,9 @@ def load(
     """
     manifest = read_manifest(path)
     needed = manifest.operators is not None and not manifest.options.serialize_operators
-    library = find_operators(operators) if needed else operators
-    require_same(manifest, path, library, force=force)
+    library = find_operators(operators) if needed else None
+    plan = read_bytes(path, limit=ENGINE_LIMIT)
+    require_same(manifest, path, plan, library, force=force)
     if manifest.options.version_compatible and not allow_code:
         raise EdgedetError(
             "the plan is version-compatible: it carries code, which is run",
@@ -281,7 +279,7 @@ def load(
             fix="give --allow-code if you built it, or trust who did",
         )
     engine = open_engine(
-        read_bytes(path, limit=ENGINE_LIMIT),
+        plan,
         where=path,
         operators=library,
         allow_code=manifest.options.version_compatible,
@@ -290,13 +288,14 @@ def load(
     return TensorRTBackend(engine, manifest), manifest.spec
 
 
-def require_same(manifest: Manifest, path: Path, operators: Path | None, *, force: bool) -> None:
+def require_same(manifest: Manifest, path: Path, plan: bytes, operators: Path | None, *, force: bool) -> None:
     """Refuses an engine that is not as it was built, or not for this machine; with `force` it is only said.
 
     Raises:
         EdgedetError: with every difference and the command that builds it anew.
     """
-    found = list(differences(manifest, path, this_platform(), operators))
+    library_sha256 = None if operators is None else sha256_file(operators)
+    found = list(differences(manifest, hashlib.sha256(plan).hexdigest(), this_platform(), library_sha256))
     if not found:
         return
     if not force:
