@@ -7,8 +7,11 @@ import shlex
 from edgedet.engine.builder import INPUT
 from edgedet.engine.network import Network
 from edgedet.engine.recipe import Recipe
+from edgedet.ops.diou_nms.definition import OP_TYPE
 from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
+
+NMS_OUTPUT_TYPES = "int32+fp32+fp32+int32"
 
 TRTEXEC = "trtexec"
 """On a Jetson in /usr/src/tensorrt/bin."""
@@ -30,7 +33,7 @@ def trtexec_command(recipe: Recipe) -> str:
         version,
         network.precision,
         strongly_typed=network.strongly_typed,
-        float32_layers=network.float32_nodes,
+        float32_layers={name: _output_types(name, network) for name in network.float32_nodes},
         on_dla=options.dla_core is not None,
         operators=None if recipe.operators is None else str(recipe.operators),
         serialize_operators=options.serialize_operators,
@@ -48,6 +51,12 @@ def trtexec_command(recipe: Recipe) -> str:
     if recipe.timing_cache is not None:
         words.append(f"--timingCacheFile={recipe.timing_cache}")
     return shlex.join(words)
+
+
+def _output_types(name: str, network: Network) -> str:
+    """Of the layer that a node becomes, in float32; detections have integers among them."""
+    suppresses = any(node.name == name and node.op_type == OP_TYPE for node in network.model.graph.node)
+    return NMS_OUTPUT_TYPES if suppresses else "fp32"
 
 
 def _shapes(network: Network, options: BuildOptions) -> dict[str, str]:

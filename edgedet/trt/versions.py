@@ -238,7 +238,7 @@ def trtexec_flags(
     precision: str,
     *,
     strongly_typed: bool,
-    float32_layers: Sequence[str] = (),
+    float32_layers: Mapping[str, str],
     on_dla: bool = False,
     operators: str | None = None,
     serialize_operators: bool = False,
@@ -246,6 +246,15 @@ def trtexec_flags(
     """trtexec's options whose names or presence depend on the version, but for the workspace's.
 
     Layers are held by exact names there; `hold_in_float32` finds further layers of a node too.
+
+    Args:
+        version: of trtexec.
+        precision: the lowest computed in.
+        strongly_typed: whether the network's types decide.
+        float32_layers: names of layers to hold, and the types of their outputs as trtexec writes them.
+        on_dla: whether a layer that cannot be held is taken as it is.
+        operators: library of plugins.
+        serialize_operators: put it into the plan too.
     """
     flags = []
     if strongly_typed and version.major < 11:
@@ -254,6 +263,7 @@ def trtexec_flags(
     if float32_layers and can_hold_precisions(version):
         flags.append(f"--precisionConstraints={'prefer' if on_dla else 'obey'}")
         flags.append("--layerPrecisions=" + ",".join(f"{name}:fp32" for name in float32_layers))
+        flags.append("--layerOutputTypes=" + ",".join(f"{name}:{types}" for name, types in float32_layers.items()))
     if operators is not None:
         flags.append(f"{'--dynamicPlugins' if registry_opens_libraries(version) else '--plugins'}={operators}")
     if serialize_operators:

@@ -460,12 +460,13 @@ def test_what_a_person_sees(trt10: TensorRT, models: Path, tmp_path: Path) -> No
     assert "Building Engine: 2 steps" in done.stderr
 
 
+HOLDING = "--precisionConstraints=obey --layerPrecisions={layers} --layerOutputTypes={layers}"
 TRTEXEC = {
     "8.2.1": "--fp16 --int8 --buildOnly",
-    "8.5.2": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --buildOnly",
-    "8.6.1": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
-    "10.3.0": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
-    "10.16.1": "--fp16 --int8 --precisionConstraints=obey --layerPrecisions={layers} --skipInference",
+    "8.5.2": f"--fp16 --int8 {HOLDING} --buildOnly",
+    "8.6.1": f"--fp16 --int8 {HOLDING} --skipInference",
+    "10.3.0": f"--fp16 --int8 {HOLDING} --skipInference",
+    "10.16.1": f"--fp16 --int8 {HOLDING} --skipInference",
     "11.4.0": "--skipInference",
 }
 LOWERED = {"8.2.1": "trt8", "8.5.2": "trt8", "8.6.1": "trt8", "10.3.0": "trt10", "10.16.1": "trt10", "11.4.0": "trt11"}
@@ -537,6 +538,7 @@ def test_options_in_the_trtexec_command(models: Path, tmp_path: Path) -> None:
     carrying = ["--serialize-operators", "--version-compatible", "--operators", "/opt/lib.so"]
     shown = CliRunner().invoke(app, [*words, *carrying, "--tensorrt", "10.3"])
     assert {"--dynamicPlugins=/opt/lib.so", "--setPluginsToSerialize=/opt/lib.so"} <= set(shown.stdout.split())
+    assert ",nms:int32+fp32+fp32+int32" in shown.stdout
     old = CliRunner().invoke(app, [*words, "--optimization-level", "3", "--tensorrt", "8.5"])
     assert old.exit_code == 2 and "levels of optimization come with TensorRT 8.6" in old.stderr
 
