@@ -288,11 +288,8 @@ def _render_comparison(comparison: dict[str, Any]) -> None:
     on = f"on {comparison['images']} images ({comparison['source']})"
     if comparison["shared"] is not None:
         shared = f"shares {comparison['shared']:.1%} of {comparison['sure']} sure detections with ONNX Runtime"
-        print(
-            printable(
-                f"  {shared if comparison['sure'] else 'compared with ONNX Runtime, which is sure of nothing,'} {on}"
-            )
-        )
+        said = shared if comparison["sure"] else "compared with ONNX Runtime, which is sure of nothing,"
+        print(printable(f"  {said} {on}"))
         return
     print(
         printable(

@@ -18,13 +18,13 @@ from edgedet.engine.inspect.nodes import is_weight, nodes_of
 from edgedet.engine.progress import BuildWatcher
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.run import DEFAULT_SPLIT, evaluate
-from edgedet.files import atomic_path, require_output
+from edgedet.files import require_output
 from edgedet.graph.lowerings.mixed import block_of, quantized_blocks
 from edgedet.graph.reading import read_onnx
 from edgedet.progress import Track, no_progress
 from edgedet.runtime.backends.tensorrt import TensorRTBackend, load
 from edgedet.runtime.detector import Detector
-from edgedet.trt.manifest import BuildOptions, manifest_path
+from edgedet.trt.manifest import BuildOptions, write_engine
 from edgedet.trt.versions import FP16, INT8
 
 WARM_UP_RUNS, ROUNDS, RUNS = 20, 9, 50
@@ -264,7 +264,5 @@ def _kept(built: Built, out: Path) -> Built:
     """Copies an engine and its manifest to where they belong."""
     named = built.manifest.engine.model_copy(update={"name": out.name})
     manifest = built.manifest.model_copy(update={"engine": named})
-    with atomic_path(manifest_path(out)) as described, atomic_path(out) as plan:
-        described.write_text(manifest.model_dump_json(indent=2) + "\n")
-        plan.write_bytes(built.path.read_bytes())
+    write_engine(out, built.path.read_bytes(), manifest)
     return Built(out, built.size_bytes, manifest, built.comparison, built.unheld, built.on_gpu)

@@ -19,7 +19,6 @@ from edgedet.graph.verify import (
     Tolerance,
     compare,
     require_agreement,
-    verification_images,
 )
 from edgedet.runtime.backend import Backend
 from edgedet.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session
@@ -60,13 +59,12 @@ class Comparison:
     sure: int | None = None
 
 
-def compare_engine(backend: Backend, network: Network, data: Path | None, *, where: Path) -> Comparison:
+def compare_engine(backend: Backend, network: Network, images: Images, *, where: Path) -> Comparison:
     """Holds an engine to ONNX Runtime on images.
 
     Raises:
         CheckFailedError: they differ by more than rounding.
     """
-    images = verification_images(data)
     session = open_session(network.reference.SerializeToString(), where)
     reference = Detector(OnnxRuntimeBackend(session, "cpu"), network.spec)
     engine = Detector(backend, network.spec)

@@ -15,12 +15,13 @@ from edgedet.engine.builder import Plan, build_plan
 from edgedet.engine.network import Network, read_network
 from edgedet.engine.progress import BuildWatcher, NobodyWatches
 from edgedet.errors import EdgedetError
-from edgedet.files import MEBIBYTE, atomic_path, read_bytes, require_output, sha256_file, write_bytes
+from edgedet.files import MEBIBYTE, read_bytes, require_output, sha256_file, write_bytes
+from edgedet.graph.verify import verification_images
 from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
 from edgedet.runtime.backends.tensorrt import TensorRTBackend
 from edgedet.trt import cuda, versions
 from edgedet.trt.engine import Engine, open_engine
-from edgedet.trt.manifest import BuildOptions, File, Manifest, Platform, Profile, Tensor, manifest_path
+from edgedet.trt.manifest import BuildOptions, File, Manifest, Platform, Profile, Tensor, write_engine
 from edgedet.trt.operators import find_operators
 from edgedet.trt.platform import this_platform
 from edgedet.trt.versions import INT8, Version
@@ -102,7 +103,8 @@ def build_engine(
     require_options(options, version)
     here = this_platform()
     onnx = File(name=model.name, sha256=hashlib.sha256(read_bytes(model, limit=MODEL_LIMIT)).hexdigest())
-    network = read_network(model, version, options, data=data)
+    images = verification_images(data)
+    network = read_network(model, version, options, images)
     options = settled(options, network)
     library = find_operators(operators) if network.has_nms else None
     needed = None if library is None else File(name=library.name, sha256=sha256_file(library))
@@ -129,12 +131,10 @@ def build_engine(
     if keep_timing_cache and plan.timing_cache:
         digest = hashlib.sha256(plan.timing_cache).hexdigest()
         manifest = manifest.model_copy(update={"timing_cache": File(name=cache.name, sha256=digest)})
-    comparison = compare_engine(TensorRTBackend(engine, manifest), network, data, where=out)
+    comparison = compare_engine(TensorRTBackend(engine, manifest), network, images, where=out)
     if keep_timing_cache and plan.timing_cache:
         write_bytes(cache, plan.timing_cache)
-    with atomic_path(manifest_path(out)) as described, atomic_path(out) as temporary:
-        described.write_text(manifest.model_dump_json(indent=2) + "\n")
-        temporary.write_bytes(plan.data)
+    write_engine(out, plan.data, manifest)
     return Built(out, len(plan.data), manifest, comparison, plan.unheld, plan.on_gpu)
 
 

@@ -19,7 +19,7 @@ from polygraphy.backend.trt import (
 )
 from polygraphy.exception import PolygraphyException
 
-from edgedet.engine.network import Network
+from edgedet.engine.network import INPUT, Network
 from edgedet.engine.polygraphy_log import kept_errors
 from edgedet.engine.progress import BuildWatcher, new_monitor
 from edgedet.errors import EdgedetError
@@ -28,7 +28,6 @@ from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.versions import Version
 
-INPUT = "images"
 OUT_OF_MEMORY = re.compile(r"out ?of ?memory|cudaErrorMemoryAllocation|insufficient memory", re.IGNORECASE)
 
 
@@ -129,7 +128,7 @@ def _config(trt: Any, network: Network, options: BuildOptions, workspace_bytes: 
     held = network.float32_nodes and options.dla_core is None
     return CreateConfig(
         **versions.precision_flags(network.precision, strongly_typed=network.strongly_typed),
-        profiles=[_profile(network, options)],
+        profiles=[Profile().add(INPUT, *network.input_shapes(options.profile))],
         precision_constraints="obey" if held else None,
         memory_pool_limits={trt.MemoryPoolType.WORKSPACE: workspace_bytes},
         profiling_verbosity=trt.ProfilingVerbosity.DETAILED,
@@ -139,12 +138,6 @@ def _config(trt: Any, network: Network, options: BuildOptions, workspace_bytes: 
         use_dla=options.dla_core is not None,
         allow_gpu_fallback=options.dla_core is not None,
     )
-
-
-def _profile(network: Network, options: BuildOptions) -> Profile:
-    size, batches = network.spec.preprocess, options.profile
-    shapes = [(batch, 3, size.height, size.width) for batch in (batches.smallest, batches.best, batches.largest)]
-    return Profile().add(INPUT, *shapes)
 
 
 def _finish(definition: Any, config: Any, options: BuildOptions, operators: Path | None, on_gpu: list[str]) -> None:

@@ -7,25 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.graph.lowerings.float16 import to_float16
 from edgedet.graph.lowerings.float32_nodes import MOVES, decoding_nodes, names_of_unsafe
 from edgedet.graph.lowerings.mixed import keep_blocks_float, quantized_blocks
 from edgedet.graph.metadata import Provenance, read_metadata, read_provenance, read_spec
-from edgedet.graph.nms import with_nms, without_nms
+from edgedet.graph.nms import BOXES_AND_SCORES, with_nms, without_nms
 from edgedet.graph.opset import to_opset_13
 from edgedet.graph.reading import read_onnx
 from edgedet.graph.scan import largest_values
 from edgedet.graph.targets import MASTER, TARGETS, place
-from edgedet.graph.verify import verification_images
+from edgedet.graph.verify import Images
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.ops.diou_nms.definition import OP_TYPE
+from edgedet.runtime.backend import NMS_OUTPUTS
 from edgedet.spec import Spec
 from edgedet.trt import versions
-from edgedet.trt.manifest import BuildOptions
+from edgedet.trt.manifest import BuildOptions, Profile
 from edgedet.trt.versions import FP16, INT8, Version
+
+INPUT = "images"
 
 UNKNOWN_TO_TENSORRT = frozenset(
     {
@@ -82,8 +85,14 @@ class Network:
         size = self.model.graph.input[0].type.tensor_type.shape.dim[0]
         return size.dim_value if size.HasField("dim_value") else None
 
+    def input_shapes(self, batches: Profile) -> tuple[tuple[int, int, int, int], ...]:
+        """Of the smallest batch, of the one that kernels are chosen for, and of the largest."""
+        size = self.spec.preprocess
+        sizes = (batches.smallest, batches.best, batches.largest)
+        return tuple((batch, 3, size.height, size.width) for batch in sizes)
 
-def read_network(path: Path, version: Version, options: BuildOptions, *, data: Path | None = None) -> Network:
+
+def read_network(path: Path, version: Version, options: BuildOptions, images: Images) -> Network:
     """The network in an ONNX file of edgedet's, lowered for a version of TensorRT.
 
     A master is lowered here; a file that was exported for TensorRT is taken as it is, if it is for this version.
@@ -92,7 +101,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, *, data: P
         path: the file.
         version: of TensorRT.
         options: of them `precision`, `strongly_typed` and `keep_float` decide.
-        data: images to measure the ranges of float16 on; None generates some.
+        images: what the ranges of float16 are measured on.
 
     Raises:
         EdgedetError: the file is not one of edgedet's, or not for this version, precision or TensorRT at all.
@@ -101,6 +110,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, *, data: P
     metadata = read_metadata(model)
     spec = read_spec(metadata, where=path)
     provenance = read_provenance(metadata, where=path) or Provenance(target=MASTER)
+    _require_detector(model, where=path)
     require_parsable(model, where=path)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     strong = versions.is_strongly_typed(version, asked=options.strongly_typed)
@@ -120,7 +130,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, *, data: P
             raise EdgedetError("already lowered: its blocks are as they are", where=path, fix=EXPORT_MASTER)
     retyped = provenance.target == MASTER and TARGETS[target].float16
     if held or retyped:
-        ranges = largest_values(plain, spec, verification_images(data))
+        ranges = largest_values(plain, spec, images)
         unsafe = names_of_unsafe(plain, ranges)
         plain = to_float16(plain, ranges) if retyped else plain
     reference = plain
@@ -148,9 +158,9 @@ def require_parsable(model: ModelProto, *, where: Path) -> None:
     if unknown:
         listed = ", ".join(f"{kind} ({name or 'unnamed'})" for kind, name in list(unknown.items())[:8])
         raise EdgedetError(f"operators that TensorRT does not know: {listed}", where=where, fix=EXPORT_MASTER)
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    zero = {tensor.name for tensor in model.graph.initializer if not numpy_helper.to_array(tensor).any()}
     for node in model.graph.node:
-        if node.op_type in QUANTIZERS and len(node.input) > 2 and any(constants[node.input[2]].raw_data):
+        if node.op_type in QUANTIZERS and len(node.input) > 2 and node.input[2] not in zero:
             raise EdgedetError(
                 f"quantizers with a zero point other than 0 ({node.name}), as for ONNX Runtime on CPUs: GPUs have none",
                 where=where,
@@ -159,6 +169,14 @@ def require_parsable(model: ModelProto, *, where: Path) -> None:
 
 
 EXPORT_MASTER = "give the master (edgedet export model.pt), which is lowered for the TensorRT found"
+
+
+def _require_detector(model: ModelProto, *, where: Path) -> None:
+    """Refuses a graph that does not have the inputs and outputs that its specification speaks of."""
+    inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
+    if inputs != [INPUT] or outputs not in (BOXES_AND_SCORES, list(NMS_OUTPUTS)):
+        what = f"its inputs and outputs are {', '.join((*inputs, *outputs))}, not those of a detector"
+        raise EdgedetError(what, where=where, fix=EXPORT_MASTER)
 
 
 def _with_float_blocks(model: ModelProto, blocks: Sequence[str], *, where: Path) -> ModelProto:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet.engine.build import ONNX_SUFFIX, SUFFIX, TIMING_CACHE_SUFFIX, require_library, require_options, settled
 from edgedet.engine.network import Network, read_network
 from edgedet.files import write_bytes
+from edgedet.graph.verify import verification_images
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.operators import LIBRARY
 from edgedet.trt.versions import Version
@@ -57,7 +58,7 @@ def write_recipe(
     """
     out = out or model.with_suffix(SUFFIX)
     require_options(options, version)
-    network = read_network(model, version, options, data=data)
+    network = read_network(model, version, options, verification_images(data))
     library = (operators or Path(LIBRARY)) if network.has_nms else None
     require_library(options, library)
     onnx = out.with_suffix(f".tensorrt{version.major}.{version.minor}{ONNX_SUFFIX}")

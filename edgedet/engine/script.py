@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgedet.engine.builder import INPUT
-from edgedet.engine.network import Network
+from edgedet.engine.network import INPUT, Network
 from edgedet.engine.recipe import Recipe
 from edgedet.trt import versions
 from edgedet.trt.manifest import BuildOptions
@@ -98,10 +97,7 @@ def _arguments(
     network: Network, options: BuildOptions, held: tuple[str, ...], timing_cache: Path | None
 ) -> dict[str, str]:
     """Of CreateConfig, as Python text."""
-    size, batches = network.spec.preprocess, options.profile
-    shapes = ", ".join(
-        f"({batch}, 3, {size.height}, {size.width})" for batch in (batches.smallest, batches.best, batches.largest)
-    )
+    shapes = ", ".join(map(str, network.input_shapes(options.profile)))
     arguments = {
         name: str(value)
         for name, value in versions.precision_flags(network.precision, strongly_typed=network.strongly_typed).items()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from edgedet.engine.builder import INPUT
-from edgedet.engine.network import Network
+from edgedet.engine.network import INPUT, Network
 from edgedet.engine.recipe import Recipe
 from edgedet.ops.diou_nms.definition import OP_TYPE
 from edgedet.trt import versions
-from edgedet.trt.manifest import BuildOptions
 
 NMS_OUTPUT_TYPES = "int32+fp32+fp32+int32"
 
@@ -28,7 +26,8 @@ def trtexec_command(recipe: Recipe) -> str:
         "--profilingVerbosity=detailed",
     ]
     if network.batch is None:
-        words += [f"--{name}Shapes={shape}" for name, shape in _shapes(network, options).items()]
+        for name, shape in zip(("min", "opt", "max"), network.input_shapes(options.profile), strict=True):
+            words.append(f"--{name}Shapes={INPUT}:{'x'.join(map(str, shape))}")
     words += versions.trtexec_flags(
         version,
         network.precision,
@@ -57,9 +56,3 @@ def _output_types(name: str, network: Network) -> str:
     """Of the layer that a node becomes, in float32; detections have integers among them."""
     suppresses = any(node.name == name and node.op_type == OP_TYPE for node in network.model.graph.node)
     return NMS_OUTPUT_TYPES if suppresses else "fp32"
-
-
-def _shapes(network: Network, options: BuildOptions) -> dict[str, str]:
-    size, batches = network.spec.preprocess, options.profile
-    chosen = {"min": batches.smallest, "opt": batches.best, "max": batches.largest}
-    return {name: f"{INPUT}:{batch}x3x{size.height}x{size.width}" for name, batch in chosen.items()}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from onnx import ModelProto, helper
 
 from edgedet import __version__
-from edgedet.config import Frozen, parse
+from edgedet.config import Digest, Frozen, parse
 from edgedet.errors import EdgedetError
 from edgedet.spec import Spec, spec_from_json
 
@@ -28,8 +28,8 @@ class Provenance(Frozen):
     """
 
     target: str
-    checkpoint_sha256: str | None = None
-    calibration_sha256: str | None = None
+    checkpoint_sha256: Digest | None = None
+    calibration_sha256: Digest | None = None
 
 
 def with_metadata(model: ModelProto, spec: Spec, *, batch: int) -> ModelProto:

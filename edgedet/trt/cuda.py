@@ -98,33 +98,24 @@ def _looked_for_in(folders: list[str]) -> Iterator[None]:
             os.environ["LD_LIBRARY_PATH"] = before
 
 
-def library_path() -> Path | None:
-    """The CUDA runtime library that is used, where the loader says."""
-    name = getattr(_wrapper().handle, "_name", None)
-    return None if name is None else Path(name)
-
-
 def gpu() -> Gpu:
     """The current GPU.
 
     Raises:
         EdgedetError: there is no CUDA runtime library, no driver or no GPU.
     """
-    device, free, total = ctypes.c_int(), ctypes.c_size_t(), ctypes.c_size_t()
+    device = ctypes.c_int()
     properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
     _call("cudaGetDevice", ctypes.byref(device))
     _call("cudaGetDeviceProperties", properties, device)
     major, minor, multiprocessors = (_attribute(code, device) for code in (MAJOR, MINOR, MULTIPROCESSORS))
-    _call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
     name = properties.raw[:256].split(b"\0")[0].decode(errors="replace")
-    return Gpu(name, f"{major}.{minor}", multiprocessors, total.value)
+    return Gpu(name, f"{major}.{minor}", multiprocessors, _memory_bytes()[1])
 
 
 def free_memory_bytes() -> int:
     """Of the GPU; on a Jetson of the board, whose memory both share."""
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    _call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
-    return free.value
+    return _memory_bytes()[0]
 
 
 def cuda_versions() -> tuple[str, str]:
@@ -247,6 +238,13 @@ def capture(stream: Stream, work: Callable[[], None]) -> Graph | None:
 def _copy(target: int, source: int, size: int, kind: int, stream: Stream) -> None:
     pointers = ctypes.c_void_p(target), ctypes.c_void_p(source)
     _call("cudaMemcpyAsync", *pointers, ctypes.c_size_t(size), ctypes.c_int(kind), ctypes.c_void_p(stream.handle))
+
+
+def _memory_bytes() -> tuple[int, int]:
+    """What is free, and all."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
+    return free.value, total.value
 
 
 def _attribute(code: int, device: ctypes.c_int) -> int:

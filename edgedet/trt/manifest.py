@@ -13,16 +13,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgedet.config import Frozen, parse
+from edgedet.config import Digest, Frozen, parse
 from edgedet.errors import EdgedetError
-from edgedet.files import MEBIBYTE, read_text
+from edgedet.files import MEBIBYTE, atomic_path, read_text
 from edgedet.spec import Spec
 from edgedet.trt.versions import AMPERE_PLUS, SAME_COMPUTE_CAPABILITY, Version
 
 MANIFEST_LIMIT = 4 * MEBIBYTE
 ENGINE_LIMIT = 2048 * MEBIBYTE
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 ComputeCapability = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 VersionText = Annotated[str, Field(pattern=r"^\d{1,3}(\.\w{1,9}){1,3}$")]
 Text = Annotated[str, Field(max_length=4096)]
@@ -195,6 +194,13 @@ class Manifest(Frozen):
 def manifest_path(engine: Path) -> Path:
     """Beside the engine: `model.engine.json`."""
     return engine.with_name(f"{engine.name}.json")
+
+
+def write_engine(path: Path, plan: bytes, manifest: Manifest) -> None:
+    """Writes a plan and its manifest, each all or nothing; a plan beside another's manifest would be refused."""
+    with atomic_path(manifest_path(path)) as described, atomic_path(path) as temporary:
+        described.write_text(manifest.model_dump_json(indent=2) + "\n")
+        temporary.write_bytes(plan)
 
 
 def read_manifest(engine: Path) -> Manifest:

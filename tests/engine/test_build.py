@@ -26,6 +26,7 @@ from edgedet.graph.reading import read_onnx
 from edgedet.graph.targets import lower
 
 OLDEST, NEWEST = "8.6.1", "11.4.0.106"
+ZERO_POINT = helper.make_tensor("value", onnx.TensorProto.INT8, [], [3])
 DECODING = ["decode/Exp", "decode/Mul_1", "decode/Sigmoid"]
 HELD = [
     "decode/ReduceMax",
@@ -410,20 +411,50 @@ def test_what_is_not_for_tensorrt_is_refused_by_name(trt10: TensorRT, models: Pa
         helper.make_node("BitShift", ["images", "images"], ["shifted"], name="shift", direction="LEFT")
     )
     strange.write_bytes(master.SerializeToString())
+    computed, other = (tmp_path / f"{name}.onnx" for name in ("computed", "other"))
+    del master.graph.node[-1]
+    known = {tensor.name for tensor in master.graph.initializer}
+    quantizer = next(node for node in master.graph.node if node.op_type == "QuantizeLinear")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(master)
+    found = next(node for node in changed.graph.node if node.name == quantizer.name)
+    found.input[2] = "somewhere"
+    changed.graph.node.insert(0, helper.make_node("Constant", [], ["somewhere"], name="c", value=ZERO_POINT))
+    assert quantizer.input[2] in known and "somewhere" not in known
+    computed.write_bytes(changed.SerializeToString())
+    changed.CopyFrom(master)
+    del changed.graph.output[1:]
+    other.write_bytes(changed.SerializeToString())
     nobodys = tmp_path / "nobodys.onnx"
-    del master.graph.node[-1], master.metadata_props[:]
+    del master.metadata_props[:]
     onnx.save(master, nobodys)
     for model, says in (
         (for_cpu, "zero point other than 0"),
         (for_11, "exported for trt11, and TensorRT 10.3.0 needs trt10"),
         (strange, "BitShift (shift)"),
         (nobodys, "edgedet export"),
+        (computed, "zero point other than 0"),
+        (other, "not those of a detector"),
         (tmp_path / "missing.onnx", "cannot read the file"),
     ):
         refused = trt10.run("build", model, cwd=tmp_path)
         assert refused.returncode == 2 and says in refused.stderr, refused.stderr
         assert "export" in refused.stderr or "path" in refused.stderr
     assert trt10.recorded("build") == []
+
+
+def test_metadata_that_is_no_provenance_is_refused(trt10: TensorRT, models: Path, tmp_path: Path) -> None:
+    model = onnx.load(models / "int8.onnx")
+    values = {entry.key: entry.value for entry in model.metadata_props}
+    for text, says in (
+        ('{"target": "master", "checkpoint_sha256": "no digest"}', "checkpoint_sha256"),
+        ("[]", "not a JSON object"),
+        ("{", "not valid JSON"),
+    ):
+        helper.set_model_props(model, values | {"edgedet_provenance": text})
+        onnx.save(model, tmp_path / "m.onnx")
+        refused = trt10.run("build", tmp_path / "m.onnx", cwd=tmp_path)
+        assert refused.returncode == 2 and says in refused.stderr, refused.stderr
 
 
 def test_without_cuda_graphs_it_runs_all_the_same(trt10: TensorRT, built: Path, pictures: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from edgedet.graph.lowerings.mixed import block_of, keep_blocks_float, quantized
 from edgedet.graph.metadata import with_metadata
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import lower, place
+from edgedet.graph.verify import verification_images
 from edgedet.trt.manifest import BuildOptions
 from edgedet.trt.versions import Version
 
@@ -72,4 +73,4 @@ def test_a_block_that_is_none_is_refused(tmp_path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(with_metadata(int8_masters.master_of("mobilenetv2_0.35"), spec, batch=1).SerializeToString())
     with pytest.raises(EdgedetError, match=r"backbone\.features\.7"):
-        read_network(path, Version(10, 3), BuildOptions(keep_float=("backbone.feature.7",)))
+        read_network(path, Version(10, 3), BuildOptions(keep_float=("backbone.feature.7",)), verification_images(None))

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgedet.config import Frozen
+from edgedet.config import Digest, Frozen
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 EdgeName = Annotated[str, Field(max_length=200)]
 
 
