@@ -14,7 +14,8 @@ from pathlib import Path
 
 from protocol import print_protocol
 
-from edgedet.bench.latency import measure_latency
+from edgedet.bench.measure import measure
+from edgedet.bench.settings import Settings
 from edgedet.graph.export import export_model
 from edgedet.models.zoo import list_models
 
@@ -35,8 +36,9 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for name, file in files.items():
                 for threads in (1, 2):
-                    latency = measure_latency(file, threads=threads, iterations=arguments.iterations)
-                    medians.setdefault((name, threads), []).append(latency.inference.p50)
+                    settings = Settings(threads=threads, iterations=arguments.iterations, duration=0)
+                    found = measure(file, settings).result
+                    medians.setdefault((name, threads), []).append(found.latency.median)
     print("| model | 1 thread, ms | 2 threads, ms |\n| --- | --- | --- |")
     for name in files:
         one, two = (statistics.median(medians[name, threads]) for threads in (1, 2))

@@ -21,7 +21,7 @@ import torch
 from onnx import TensorProto, helper
 from protocol import print_protocol
 
-from edgedet.bench.latency import pinned
+from edgedet.bench.pinning import pinned
 from edgedet.graph.export import export_model
 from edgedet.ops.mish.native import mish
 from edgedet.runtime.load import load_detector

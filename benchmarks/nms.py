@@ -23,7 +23,7 @@ import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 from protocol import print_protocol
 
-from edgedet.bench.latency import pinned
+from edgedet.bench.pinning import pinned
 from edgedet.graph.nms import detections_graph
 from edgedet.ops.diou_nms import DIoUNMS, native, reference
 

@@ -26,7 +26,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from protocol import print_protocol
 
-from edgedet.bench.latency import pinned
+from edgedet.bench.pinning import pinned
 from edgedet.graph.export import export_model
 from edgedet.models.zoo import list_models
 from edgedet.runtime.backends.onnxruntime import session_options

@@ -22,7 +22,8 @@ from pathlib import Path
 from accuracy import edgedet
 from protocol import print_protocol
 
-from edgedet.bench.latency import measure_latency
+from edgedet.bench.measure import measure
+from edgedet.bench.settings import Settings
 from edgedet.graph.export import export_model
 from edgedet.models.zoo import list_models
 
@@ -39,8 +40,8 @@ def latency(arguments: argparse.Namespace) -> None:
                 files[name, precision] = path
         for _ in range(arguments.rounds):
             for key, path in files.items():
-                found = measure_latency(path, threads=1, iterations=arguments.iterations)
-                medians.setdefault(key, []).append(found.inference.p50)
+                found = measure(path, Settings(iterations=arguments.iterations, duration=0)).result
+                medians.setdefault(key, []).append(found.latency.median)
     print("| model | float, ms | INT8, ms | gain |\n| --- | --- | --- | --- |")
     for name in arguments.models:
         before, after = (statistics.median(medians[name, precision]) for precision in ("float", "INT8"))

@@ -18,6 +18,7 @@ from edgedet.cli import (
     demo,
     doctor,
     export,
+    gate,
     inspect,
     lint,
     models,
@@ -93,6 +94,7 @@ app.command("compare")(compare.command)
 app.command("inspect")(inspect.command)
 app.command("lint")(lint.command)
 app.command("bench")(bench.command)
+app.command("gate")(gate.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
 

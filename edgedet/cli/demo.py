@@ -33,5 +33,5 @@ def _render(result: dict[str, Any]) -> None:
     for name, value in result["map"].items():
         print(f"mAP50-95 of the {name}: {value:.4f}")
     for threads, latency in result["latency"].items():
-        print(f"inference at {threads} thread(s): {latency['inference']['p50']:.2f} ms (median)")
+        print(f"inference at {threads} thread(s): {latency['latency']['median']:.2f} ms (median)")
     print(f"took {sum(result['seconds'].values()):.0f} s; look at {result['page']}")

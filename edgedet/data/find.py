@@ -11,6 +11,9 @@ from edgedet.errors import EdgedetError, nearest
 
 FORMATS = {"coco": coco, "voc": voc, "yolo": yolo}
 
+DEFAULT_SPLIT = "val"
+"""What is measured on where nobody names a split."""
+
 _MAX_DEPTH = 2
 _MAX_FOLDERS = 200
 

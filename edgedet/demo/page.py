@@ -57,16 +57,23 @@ def page(demo: Mapping[str, Any], pictures: Mapping[str, Path]) -> str:
 
 
 def _latency_table(latency: Mapping[str, Mapping[str, Any]]) -> str:
-    columns = ("p50", "p90", "p99")
-    rows = [
-        [f"{stage.replace('_', ' ')}, {threads} thread{'s' * (threads != '1')}"]
-        + [f"{result[stage][column]:.2f}" for column in columns]
-        for threads, result in latency.items()
-        for stage in ("inference", "end_to_end")
-    ]
+    rows = []
+    for threads, result in latency.items():
+        suffix = f"{threads} thread{'s' * (threads != '1')}"
+        kinds = {"inference": result["latency"], "file to detections": result["stages"]["total"]}
+        rows += [
+            [
+                f"{kind}, {suffix}",
+                f"{found['median']:.2f}",
+                *(f"{value:.2f}" for value in found["percentiles"].values()),
+            ]
+            for kind, found in kinds.items()
+        ]
+    percentages = next(iter(latency.values()))["latency"]["percentiles"]
+    headers = ["milliseconds", "median", *(f"p{float(value):g}" for value in percentages)]
     protocol = next(iter(latency.values()))["protocol"]
-    told = ", ".join(f"{_text(key)} {_text(protocol[key])}" for key in ("backend", "cpu", "input") if key in protocol)
-    return _table(["milliseconds", *columns], rows) + f"<p><small>{told}</small></p>"
+    told = f"{protocol['backend']}, {protocol['computer']['cpu']}, input {protocol['settings']['input']['kind']}"
+    return _table(headers, rows) + f"<p><small>{_text(told)}</small></p>"
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedet.bench.latency import Latency, measure_latency
+from edgedet.bench.measure import measure
+from edgedet.bench.result import Result
+from edgedet.bench.settings import Settings
 from edgedet.config import parse
 from edgedet.data.synth import synthesize
 from edgedet.demo.page import page
@@ -42,7 +44,7 @@ class Demo:
     page: Path
     export: Export
     map: dict[str, float | None]
-    latency: dict[int, Latency]
+    latency: dict[int, Result]
     seconds: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Demo:
             "page": str(self.page),
             "export": self.export.to_dict(),
             "map": self.map,
-            "latency": {str(threads): latency.to_dict() for threads, latency in self.latency.items()},
+            "latency": {str(threads): latency.model_dump(mode="json") for threads, latency in self.latency.items()},
             "seconds": self.seconds,
         }
 
@@ -104,7 +106,7 @@ def run_demo(out: Path, *, model: str, epochs: int, seed: int, threads: tuple[in
         for _ in predict(load_detector(onnx_file), source, out=out / "predictions", limit=DRAWN):
             pass
     with step("measure latency"):
-        latency = {count: measure_latency(onnx_file, threads=count) for count in threads}
+        latency = {count: measure(onnx_file, Settings(threads=count, duration=1.0)).result for count in threads}
     demo = Demo(
         out / "index.html",
         export,

@@ -10,14 +10,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from edgedet.data.find import read_dataset
+from edgedet.data.find import DEFAULT_SPLIT, read_dataset
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
 from edgedet.engine.build import SUFFIX, TIMING_CACHE_SUFFIX, Built, build_engine
 from edgedet.engine.inspect.nodes import is_weight, nodes_of
 from edgedet.engine.progress import BuildWatcher
 from edgedet.errors import EdgedetError
-from edgedet.evaluate.run import DEFAULT_SPLIT, evaluate
+from edgedet.evaluate.run import evaluate
 from edgedet.files import require_output
 from edgedet.graph.lowerings.mixed import block_of, quantized_blocks
 from edgedet.graph.reading import read_onnx

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.data.clean import reader_summary, require_known_classes
-from edgedet.data.find import read_dataset, split_of
+from edgedet.data.find import DEFAULT_SPLIT, read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.data.sample import Dataset, Sample
 from edgedet.errors import EdgedetError
@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 SCORE_THRESHOLD = 0.001
 """Low enough for the whole precision-recall curve: a threshold meant for use would cut its end off."""
-
-DEFAULT_SPLIT = "val"
 
 
 @dataclass(frozen=True)

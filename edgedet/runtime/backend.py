@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -55,4 +55,8 @@ class Backend(Protocol):
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs by name, for the inputs by name."""
+        ...
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], object]:
+        """A call that does `run`'s work on these inputs, with as little beside it as the engine allows."""
         ...

@@ -1,7 +1,7 @@
 """The CUDA runtime library: Polygraphy's wrapper of it, and what that lacks.
 
-Source: CUDA Runtime API reference (memory, stream, graph and device management), the same from 10.2 to 13 for what is
-used here. All addresses and handles are plain numbers.
+Source: CUDA Runtime API reference (memory, stream, event, graph and device management), the same from 10.2 to 13 for
+what is used here. All addresses and handles are plain numbers.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ PROPERTIES_BYTES = 1 << 14
 
 THREAD_LOCAL_CAPTURE = 1
 """`cudaStreamCaptureModeThreadLocal`: other threads may go on allocating memory."""
+
+BLOCKING_SYNC = 1
+"""`cudaEventBlockingSync`: who waits for the event sleeps; without it, the processor is kept busy until then."""
 
 SEE_DOCTOR = "see what edgedet doctor and nvidia-smi say of the GPU"
 
@@ -148,6 +151,47 @@ class Stream:
             EdgedetError: something of it failed.
         """
         synchronize(self.handle)
+
+    def wait_for(self, event: Event) -> None:
+        """What is put on it from now on waits until the event's stream reaches it; the caller does not."""
+        _call("cudaStreamWaitEvent", ctypes.c_void_p(self.handle), ctypes.c_void_p(event.handle), ctypes.c_uint(0))
+
+
+class Event:
+    """A mark on a stream, and when the stream reached it. Freed with the object.
+
+    Args:
+        spin: whether who waits for it keeps the processor busy, to learn of it sooner.
+    """
+
+    def __init__(self, *, spin: bool = False) -> None:
+        handle = ctypes.c_void_p()
+        _call("cudaEventCreateWithFlags", ctypes.byref(handle), ctypes.c_uint(0 if spin else BLOCKING_SYNC))
+        self.handle = handle.value or 0
+        self._free = weakref.finalize(self, _ignore, "cudaEventDestroy", self.handle)
+
+    def record(self, stream: Stream) -> None:
+        """Puts it on a stream. It marks one place: the one before is forgotten."""
+        _call("cudaEventRecord", ctypes.c_void_p(self.handle), ctypes.c_void_p(stream.handle))
+
+    def synchronize(self) -> None:
+        """Waits until its stream reaches it.
+
+        Raises:
+            EdgedetError: something on the stream failed.
+        """
+        _call("cudaEventSynchronize", ctypes.c_void_p(self.handle))
+
+    def milliseconds_since(self, earlier: Event) -> float:
+        """From when `earlier` was reached to when this was, to about half a microsecond.
+
+        Raises:
+            EdgedetError: one of them was not reached yet.
+        """
+        milliseconds = ctypes.c_float()
+        events = ctypes.c_void_p(earlier.handle), ctypes.c_void_p(self.handle)
+        _call("cudaEventElapsedTime", ctypes.byref(milliseconds), *events)
+        return milliseconds.value
 
 
 def synchronize(stream: int) -> None:

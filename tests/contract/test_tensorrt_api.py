@@ -32,7 +32,8 @@ USED = {
     "Runtime": "deserialize_cuda_engine engine_host_code_allowed DLA_core",
     "ICudaEngine": "create_execution_context create_engine_inspector num_io_tensors get_tensor_name get_tensor_mode "
     "get_tensor_shape get_tensor_dtype get_tensor_profile_shape",
-    "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3 profiler",
+    "IExecutionContext": "set_input_shape get_tensor_shape set_tensor_address execute_async_v3 profiler "
+    "active_optimization_profile",
     "EngineInspector": "execution_context get_engine_information",
     "IPluginRegistry": "load_library deregister_library",
     "ILogger": "log Severity",

@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 from importlib import import_module
@@ -22,8 +23,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedet.bench.runners.tensorrt import TensorRTRunner, Zero
 from edgedet.boxes import pairwise_iou
 from edgedet.data.synth import synthesize
+from edgedet.runtime.backends.tensorrt import TensorRTBackend
 from edgedet.runtime.load import load_detector
 
 pytestmark = [
@@ -112,6 +115,31 @@ def test_every_run_gives_the_same_by_graph_and_without(engine: Path, pictures: l
     again = detector.run(tensor)
     for name, array in first.items():
         np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False])
+@pytest.mark.parametrize("transfers", [True, False])
+def test_what_is_timed_is_what_the_backend_computes(
+    float16: Path, pictures: list[np.ndarray], transfers: bool, cuda_graph: bool
+) -> None:
+    detector = load_detector(float16)
+    assert isinstance(detector.backend, TensorRTBackend)
+    tensor, _ = detector.preprocess(pictures[:1])
+    expected = detector.run(tensor)
+    zero = Zero.now()
+    runner = TensorRTRunner(detector.backend, {"images": tensor}, zero=zero, transfers=transfers, cuda_graph=cuda_graph)
+    assert runner.settings["cuda_graph"] is cuda_graph
+    queries = []
+    runner.submit()
+    for _ in range(49):
+        runner.submit()
+        queries.append(runner.collect())
+    for name, array in runner.outputs().items():
+        np.testing.assert_array_equal(array, expected[name])
+    assert statistics.median(query.compute for query in queries) > 0
+    for query in queries:
+        assert 0 <= query.h2d_start <= query.h2d_end <= query.compute_start
+        assert query.compute_start <= query.compute_end <= query.d2h_start <= query.d2h_end <= zero.elapsed()
 
 
 @pytest.mark.parametrize("library", ["torch", "cupy", "pycuda"])

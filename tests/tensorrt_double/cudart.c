@@ -1,14 +1,25 @@
 /* The part of the CUDA runtime that edgedet uses, on the host: "device" memory is the host's, streams are lists.
  *
- * As on a GPU, what is put on a stream runs later: here when somebody waits for it. So a missing wait shows. The
- * environment says what GPU it claims to be, and what fails.
+ * As on a GPU, what is put on a stream runs later: here when somebody waits for it. So a missing wait shows. Events tell
+ * when that was. The environment says what GPU it claims to be, and what fails.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, CAPTURE_UNSUPPORTED = 900 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100 };
+enum { INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900 };
+
+typedef struct Stream Stream;
+
+/* A place in a stream. Its event, the stream and who waits for it hold it together. */
+typedef struct {
+    Stream *stream; /* NULL where it was destroyed before it came there */
+    int reached, holders;
+    double milliseconds;
+} Mark;
 
 typedef struct Work {
     void *target;
@@ -16,6 +27,7 @@ typedef struct Work {
     size_t size;
     void (*function)(void *);
     void *argument;
+    Mark *reaches, *waits_for;
     struct Work *next;
 } Work;
 
@@ -23,18 +35,23 @@ typedef struct {
     Work *first, *last;
 } List;
 
-typedef struct {
+struct Stream {
     List waiting, captured;
     int capturing;
-} Stream;
+};
 
-static long live_allocations, launched_graphs, copies;
+typedef struct {
+    Mark *mark; /* the last; NULL before the first */
+} Event;
+
+static long live_allocations, launched_graphs, copies, blocking_events;
 static size_t allocated;
 static int last_error;
 
 long host_cuda_live_allocations(void) { return live_allocations; }
 long host_cuda_launched_graphs(void) { return launched_graphs; }
 long host_cuda_copies(void) { return copies; }
+long host_cuda_blocking_events(void) { return blocking_events; }
 
 static int failed(int code) {
     last_error = code;
@@ -58,6 +75,9 @@ const char *cudaGetErrorString(int code) {
     switch (code) {
     case OUT_OF_MEMORY: return "out of memory";
     case NO_DEVICE: return "no CUDA-capable device is detected";
+    case INVALID_HANDLE: return "invalid resource handle";
+    case NOT_READY: return "device not ready";
+    case ILLEGAL_ADDRESS: return "an illegal memory access was encountered";
     case CAPTURE_UNSUPPORTED: return "operation not permitted when stream is capturing";
     default: return "invalid argument";
     }
@@ -135,20 +155,54 @@ static void add(List *list, Work work) {
     list->last = copy;
 }
 
-static void run(const List *list) {
-    for (const Work *work = list->first; work != NULL; work = work->next) {
-        if (work->function != NULL) work->function(work->argument);
-        else memcpy(work->target, work->source, work->size), copies++;
-    }
+static Mark *hold(Mark *mark) {
+    mark->holders++;
+    return mark;
+}
+
+static void let_go(Mark *mark) {
+    if (mark != NULL && --mark->holders == 0) free(mark);
+}
+
+static void forget(Work *work) {
+    if (work->reaches != NULL) work->reaches->stream = NULL;
+    let_go(work->reaches);
+    let_go(work->waits_for);
+    free(work);
 }
 
 static void clear(List *list) {
     for (Work *work = list->first; work != NULL;) {
         Work *next = work->next;
-        free(work);
+        forget(work);
         work = next;
     }
     list->first = list->last = NULL;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+static void come_to(const Mark *mark);
+
+/* Runs the first that waits on a stream. */
+static void advance(Stream *stream) {
+    Work *work = stream->waiting.first;
+    stream->waiting.first = work->next;
+    if (work->next == NULL) stream->waiting.last = NULL;
+    if (work->reaches != NULL) work->reaches->milliseconds = now(), work->reaches->reached = 1;
+    else if (work->waits_for != NULL) come_to(work->waits_for);
+    else if (work->function != NULL) work->function(work->argument);
+    else memcpy(work->target, work->source, work->size), copies++;
+    forget(work);
+}
+
+/* Runs what lies before a mark on its stream. */
+static void come_to(const Mark *mark) {
+    while (!mark->reached && mark->stream != NULL) advance(mark->stream);
 }
 
 static int put(Stream *stream, Work work) {
@@ -174,21 +228,62 @@ int cudaStreamDestroy(Stream *stream) {
 int cudaStreamSynchronize(Stream *stream) {
     if ((uintptr_t)stream <= 2) return SUCCESS; /* the default streams */
     if (stream->capturing) return failed(CAPTURE_UNSUPPORTED);
-    List done = stream->waiting;
-    stream->waiting.first = stream->waiting.last = NULL;
-    run(&done);
-    clear(&done);
-    return SUCCESS;
+    while (stream->waiting.first != NULL) advance(stream);
+    return getenv("HOST_CUDA_ILLEGAL_ADDRESS") ? failed(ILLEGAL_ADDRESS) : SUCCESS;
 }
 
 int cudaMemcpyAsync(void *target, const void *source, size_t size, int kind, Stream *stream) {
     (void)kind;
-    Work work = {target, source, size, NULL, NULL, NULL};
+    Work work = {.target = target, .source = source, .size = size};
     return put(stream, work);
 }
 
 int cudaLaunchHostFunc(Stream *stream, void (*function)(void *), void *argument) {
-    Work work = {NULL, NULL, 0, function, argument, NULL};
+    Work work = {.function = function, .argument = argument};
+    return put(stream, work);
+}
+
+int cudaEventCreateWithFlags(Event **event, unsigned flags) {
+    if (flags > 1) return failed(INVALID_VALUE);
+    *event = calloc(1, sizeof(Event));
+    blocking_events += flags;
+    live_allocations++;
+    return SUCCESS;
+}
+
+int cudaEventDestroy(Event *event) {
+    let_go(event->mark);
+    free(event);
+    live_allocations--;
+    return SUCCESS;
+}
+
+int cudaEventRecord(Event *event, Stream *stream) {
+    if (stream == NULL || stream->capturing) return failed(stream == NULL ? INVALID_VALUE : CAPTURE_UNSUPPORTED);
+    let_go(event->mark);
+    event->mark = hold(calloc(1, sizeof(Mark)));
+    event->mark->stream = stream;
+    Work work = {.reaches = hold(event->mark)};
+    return put(stream, work);
+}
+
+int cudaEventSynchronize(const Event *event) {
+    if (event->mark != NULL) come_to(event->mark);
+    return getenv("HOST_CUDA_ILLEGAL_ADDRESS") ? failed(ILLEGAL_ADDRESS) : SUCCESS;
+}
+
+int cudaEventElapsedTime(float *milliseconds, const Event *start, const Event *end) {
+    if (start->mark == NULL || end->mark == NULL) return failed(INVALID_HANDLE);
+    if (!start->mark->reached || !end->mark->reached) return failed(NOT_READY);
+    *milliseconds = (float)(end->mark->milliseconds - start->mark->milliseconds);
+    return SUCCESS;
+}
+
+int cudaStreamWaitEvent(Stream *stream, const Event *event, unsigned flags) {
+    if (stream == NULL || flags) return failed(INVALID_VALUE);
+    if (stream->capturing) return failed(CAPTURE_UNSUPPORTED);
+    if (event->mark == NULL) return SUCCESS;
+    Work work = {.waits_for = hold(event->mark)};
     return put(stream, work);
 }
 

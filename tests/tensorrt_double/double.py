@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -368,12 +369,13 @@ def _doubles(trt: Any) -> dict[str, Any]:
             self._tensors = {value.name: value for value in (*self._model.graph.input, *self._model.graph.output)}
             self._names = list(self._tensors)
             self._inputs = {value.name for value in self._model.graph.input}
+            self._contexts: weakref.WeakSet[Any] = weakref.WeakSet()
 
         num_io_tensors = property(lambda self: len(self._names))
         num_bindings = property(lambda self: len(self._names))
 
         def create_execution_context(self) -> Any:
-            return Context(self)
+            return None if fails("context") else Context(self)
 
         def create_engine_inspector(self) -> Any:
             return Inspector(self)
@@ -426,8 +428,16 @@ def _doubles(trt: Any) -> dict[str, Any]:
             self._addresses: dict[str, int] = {}
             self._functions: list[Any] = []
             self._known: dict[bytes, list[np.ndarray]] = {}
+            # Before 9 a context has a profile to itself where sizes are free, and only the first gets one at once.
+            alone = int(trt.__version__.split(".")[0]) < 9 and any(-1 in shape for shape in self._shapes.values())
+            self._profile = -1 if alone and engine._contexts else 0
+            engine._contexts.add(self)
+
+        active_optimization_profile = property(lambda self: self._profile)
 
         def set_input_shape(self, name: str, shape: Any) -> bool:
+            if self._profile < 0:
+                return False
             smallest, _, largest = self._engine._asked["profiles"][0][name]
             if not all(low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
                 return False

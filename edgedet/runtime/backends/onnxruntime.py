@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError, unknown_value
-from edgedet.files import MEBIBYTE, read_bytes
+from edgedet.files import MEBIBYTE, read_bytes, read_text
 from edgedet.ops.library import require_for_this_machine
 from edgedet.runtime.backend import NMS_OUTPUTS, TensorInfo, nms_shapes
 from edgedet.spec import Spec, spec_from_json
@@ -22,6 +24,9 @@ METADATA_KEY = "edgedet"
 NO_OPERATOR = re.compile(r"edgedet:EdgeDet\w+\(-?\d+\) is not a registered")
 MODEL_LIMIT = 512 * MEBIBYTE
 METADATA_LIMIT = 4 * MEBIBYTE
+PROFILE_LIMIT = 512 * MEBIBYTE
+"""ONNX Runtime notes a million events at most; one of a kernel takes less than a kibibyte in most networks."""
+
 EXPORT_AGAIN = "export it with `edgedet export model.pt`"
 
 # How protobuf writes the key under which a tensor names its external data file (its length, 8, may be padded).
@@ -56,6 +61,7 @@ class OnnxRuntimeBackend:
         self.inputs = tuple(_tensor_info(tensor) for tensor in session.get_inputs())
         self.outputs = tuple(_tensor_info(tensor) for tensor in session.get_outputs())
         self._session = session
+        self._on_cpu = device == "cpu"
         self._output_names = [tensor.name for tensor in self.outputs]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -65,6 +71,34 @@ class OnnxRuntimeBackend:
         except Exception as error:  # ONNX Runtime's exceptions share no base class below Exception
             raise cannot_run(error) from error
         return dict(zip(self._output_names, results, strict=True))
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], object]:
+        """A call that runs the model on these inputs; its outputs go to the same memory each time.
+
+        On the CPU nothing is copied; for another provider ONNX Runtime copies with each call, as `run` does.
+        """
+        if self._on_cpu:
+            return self._bind_memory(feeds)
+        return lambda: self.run(feeds)
+
+    def _bind_memory(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], object]:
+        outputs = self.run(feeds)
+        binding = self._session.io_binding()
+        values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[info.name])) for info in self.inputs]
+        for info, value in zip(self.inputs, values, strict=True):
+            binding.bind_ortvalue_input(info.name, value)
+        for name in self._output_names:
+            value = ort.OrtValue.ortvalue_from_numpy(outputs[name])
+            binding.bind_ortvalue_output(name, value)
+        run = self._session.run_with_iobinding
+
+        def call() -> None:
+            try:
+                run(binding)
+            except Exception as error:  # as in `run`
+                raise cannot_run(error) from error
+
+        return call
 
 
 def load(
@@ -187,6 +221,60 @@ def session_options(threads: int | None, *, optimize: bool = True, keep_quantize
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures are raised; they need not be printed too
     return options
+
+
+def profile_runs(
+    data: bytes,
+    feeds: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    runs: int = 1,
+    threads: int | None = None,
+    operators: Path | None = None,
+) -> list[Any]:
+    """What ONNX Runtime notes of its kernels while it runs an ONNX file on the CPU, as trace events.
+
+    Args:
+        data: the file's bytes.
+        feeds: the inputs by name; None means zeros, one where a size is free.
+        runs: how often the file is run.
+        threads, operators: see `load`.
+
+    Returns:
+        ONNX Runtime's own records: `name`, `cat`, `ts` and `dur` in microseconds, `args`.
+
+    Raises:
+        EdgedetError: ONNX Runtime cannot run the file, or a name in it breaks the profile.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [session_options(threads, keep_quantizers=keep) for keep in (False, True)]
+        for options in settings:
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+            if operators is not None:
+                _register(options, operators)
+        try:
+            session = _start(data, PROVIDERS["cpu"], *settings)
+            inputs = _zeros(session) if feeds is None else dict(feeds)
+            for _ in range(runs):
+                session.run(None, inputs)
+            written = Path(session.end_profiling())
+        except Exception as error:  # as in `open_session`
+            raise cannot_run(error) from error
+        try:
+            events = json.loads(read_text(written, limit=PROFILE_LIMIT))
+        except ValueError as error:
+            fix = "rename the nodes whose names hold quotes, backslashes or line ends"
+            raise EdgedetError(f"ONNX Runtime's profile is not valid JSON ({str(error)[:100]})", fix=fix) from error
+    return events if isinstance(events, list) else []
+
+
+def _zeros(session: ort.InferenceSession) -> dict[str, NDArray[Any]]:
+    return {
+        tensor.name: np.zeros(
+            [size if isinstance(size, int) and size > 0 else 1 for size in tensor.shape],
+            DTYPES.get(tensor.type, np.float32),
+        )
+        for tensor in session.get_inputs()
+    }
 
 
 def _read_spec(session: ort.InferenceSession, path: Path) -> Spec:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ class TensorRTBackend:
 
     Runs from the host copy to pinned memory, to the device, compute, and copy back, on one stream; from the second run
     of a batch size on as one CUDA graph, where CUDA can capture it. One thread may use it at a time.
+
+    Attributes:
+        engine: that is run, in its own context; to be read only.
     """
 
     def __init__(self, engine: Engine, manifest: Manifest) -> None:
@@ -53,7 +56,7 @@ class TensorRTBackend:
         self.outputs = tuple(_tensor_info(tensor) for tensor in engine.tensors if not tensor.is_input)
         self._profile = manifest.options.profile
         self._graph: cuda.Graph | None = None
-        self._engine = engine
+        self.engine = engine
         self._enqueuer = versions.Enqueuer(engine.trt, engine.engine, engine.context)
         self._stream = cuda.Stream()
         self._batch: int | None = None
@@ -77,7 +80,7 @@ class TensorRTBackend:
         Raises:
             EdgedetError: an input has another type or shape than the engine's, or TensorRT or CUDA failed.
         """
-        count = self._require_inputs(feeds)
+        count = self.require_inputs(feeds)
         parts = []
         for start in range(0, count, self._largest):
             batch = min(self._largest, count - start)
@@ -86,6 +89,10 @@ class TensorRTBackend:
         if len(parts) == 1:
             return parts[0]
         return {output.name: np.concatenate([part[output.name] for part in parts]) for output in self.outputs}
+
+    def bind(self, feeds: Arrays) -> Callable[[], object]:
+        """A call of `run` on these inputs."""
+        return lambda: self.run(feeds)
 
     def run_on_device(self, feeds: Mapping[str, object], *, stream: int | None = None) -> dict[str, DeviceArray]:
         """The outputs on the device, for inputs that are there: nothing is copied.
@@ -104,7 +111,7 @@ class TensorRTBackend:
             EdgedetError: an input has another type, shape or layout than the engine's, or TensorRT or CUDA failed.
         """
         arrays = {info.name: as_device_array(feeds[info.name], info) for info in self.inputs if info.name in feeds}
-        count = self._require_inputs(arrays)
+        count = self.require_inputs(arrays)
         if not self._profile.smallest <= count <= self._largest:
             raise EdgedetError(f"{count} images at once; the engine takes {self._profile.smallest} to {self._largest}")
         for array in arrays.values():
@@ -121,9 +128,9 @@ class TensorRTBackend:
 
     def information(self) -> str:
         """What TensorRT's engine inspector says of the layers, as JSON."""
-        inspector = self._engine.engine.create_engine_inspector()
-        inspector.execution_context = self._engine.context
-        return str(inspector.get_engine_information(self._engine.trt.LayerInformationFormat.JSON))
+        inspector = self.engine.engine.create_engine_inspector()
+        inspector.execution_context = self.engine.context
+        return str(inspector.get_engine_information(self.engine.trt.LayerInformationFormat.JSON))
 
     def layer_times(self, feeds: Arrays, *, runs: int) -> dict[str, float]:
         """The median milliseconds of each layer by its name in the engine, over `runs` runs; without a CUDA graph.
@@ -134,15 +141,37 @@ class TensorRTBackend:
         Raises:
             EdgedetError: as `run`.
         """
-        self._require_inputs(feeds)
+        self.require_inputs(feeds)
         times: dict[str, list[float]] = {}
-        self._engine.context.profiler = new_profiler(self._engine.trt, times)
+        self.engine.context.profiler = new_profiler(self.engine.trt, times)
         try:
             for _ in range(runs):
                 self._run_uncaptured(feeds)
         finally:
-            self._engine.context.profiler = None
+            self.engine.context.profiler = None
         return {name: statistics.median(values) for name, values in times.items()}
+
+    def require_inputs(self, feeds: Mapping[str, Any]) -> int:
+        """The number of images, of inputs by name as `run` takes them.
+
+        Raises:
+            EdgedetError: one is missing, or has another type or shape than the engine's.
+        """
+        for info in self.inputs:
+            if info.name not in feeds:
+                raise EdgedetError(f"the input {info.name} is missing", where=self.name)
+            array = feeds[info.name]
+            fits = array.dtype == info.dtype and array.shape[1:] == info.shape[1:] and array.shape[0] >= 1
+            if not fits or info.shape[0] not in (None, array.shape[0]):
+                expected = f"{info.dtype} {['B' if size is None else size for size in info.shape]}"
+                found = f"{array.dtype} {list(array.shape)}"
+                raise EdgedetError(f"the input {info.name} is {found}, not {expected}", where=self.name)
+        return int(feeds[self.inputs[0].name].shape[0])
+
+    def failure(self, what: str) -> EdgedetError:
+        """The error that says what TensorRT refused, with what it complained of last."""
+        said = f" ({self.engine.errors[-1][:300]})" if self.engine.errors else ""
+        return EdgedetError(f"TensorRT {what}{said}", where=self.name, fix="build the engine again on this machine")
 
     def _run_batch(self, feeds: Arrays, count: int) -> dict[str, NDArray[Any]]:
         batch = max(count, self._profile.smallest)
@@ -193,14 +222,14 @@ class TensorRTBackend:
 
     def _enqueue(self, stream: int) -> None:
         if not self._enqueuer.enqueue(stream):
-            raise self._failed("did not start the network")
+            raise self.failure("did not start the network")
 
     def _set_batch(self, batch: int) -> None:
         if batch == self._batch:
             return
         for info in self.inputs:
             if info.shape[0] is None and not self._enqueuer.set_input_shape(info.name, (batch, *_sizes(info))):
-                raise self._failed(f"does not take {batch} images at once")
+                raise self.failure(f"does not take {batch} images at once")
         self._batch = batch
 
     def _set_addresses(self, inputs: Mapping[str, int]) -> None:
@@ -209,12 +238,12 @@ class TensorRTBackend:
         for name, buffer in self._buffers.items():
             address = inputs.get(name, buffer.device.address)
             if not self._enqueuer.set_address(name, address):
-                raise self._failed(f"does not take the memory of {name}")
+                raise self.failure(f"does not take the memory of {name}")
 
     def _largest_batch(self) -> int:
         free = [info for info in self.inputs if info.shape[0] is None]
         if free:
-            return versions.largest_batch(self._engine.trt, self._engine.engine, free[0].name)
+            return versions.largest_batch(self.engine.trt, self.engine.engine, free[0].name)
         return int(self.inputs[0].shape[0] or 1)
 
     def _new_buffer(self, info: TensorInfo) -> _Buffer:
@@ -232,23 +261,6 @@ class TensorRTBackend:
 
     def _bytes(self, info: TensorInfo) -> int:
         return math.prod(self._shape(info)) * info.dtype.itemsize
-
-    def _require_inputs(self, feeds: Mapping[str, Any]) -> int:
-        """The number of images."""
-        for info in self.inputs:
-            if info.name not in feeds:
-                raise EdgedetError(f"the input {info.name} is missing", where=self.name)
-            array = feeds[info.name]
-            fits = array.dtype == info.dtype and array.shape[1:] == info.shape[1:] and array.shape[0] >= 1
-            if not fits or info.shape[0] not in (None, array.shape[0]):
-                expected = f"{info.dtype} {['B' if size is None else size for size in info.shape]}"
-                found = f"{array.dtype} {list(array.shape)}"
-                raise EdgedetError(f"the input {info.name} is {found}, not {expected}", where=self.name)
-        return int(feeds[self.inputs[0].name].shape[0])
-
-    def _failed(self, what: str) -> EdgedetError:
-        said = f" ({self._engine.errors[-1][:300]})" if self._engine.errors else ""
-        return EdgedetError(f"TensorRT {what}{said}", where=self.name, fix="build the engine again on this machine")
 
 
 def load(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class TorchBackend:
         with torch.inference_mode():
             boxes, scores = self._decoded(torch.from_numpy(feeds["images"]).to(self._device))
         return {"boxes": boxes.float().cpu().numpy(), "scores": scores.float().cpu().numpy()}
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], object]:
+        """A call of `run` on these inputs."""
+        return lambda: self.run(feeds)
 
 
 def load(path: Path, *, threads: int | None = None, device: str | None = None) -> tuple[TorchBackend, Spec]:

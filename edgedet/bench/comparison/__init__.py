@@ -1,0 +1,1 @@
+"""Two models held against each other: which is faster, and how sure that is."""

@@ -1,0 +1,1 @@
+"""What figures depend on beside the model: the computer, its settings and its condition; and its power and memory."""

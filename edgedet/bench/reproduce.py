@@ -1,0 +1,51 @@
+"""Measuring again as it was measured before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgedet.bench.protocol import Protocol
+from edgedet.bench.result import FILE_LIMIT
+from edgedet.bench.settings import Input, Settings
+from edgedet.config import parse
+from edgedet.errors import EdgedetError
+from edgedet.files import read_text
+
+
+def read_protocol(path: Path) -> Protocol:
+    """The protocol in a result of `edgedet bench --save`, or a protocol alone.
+
+    Raises:
+        EdgedetError: the file is something else.
+    """
+    try:
+        value = json.loads(read_text(path, limit=FILE_LIMIT))
+    except (ValueError, RecursionError) as error:
+        raise EdgedetError("not valid JSON", where=path, fix="give what edgedet bench --save wrote") from error
+    if isinstance(value, dict) and value.get("kind") == "bench":
+        value = value.get("protocol")
+    if not isinstance(value, dict):
+        raise EdgedetError("holds no protocol", where=path, fix="give what edgedet bench --save wrote")
+    return parse(Protocol, value, where=path)
+
+
+def settings_of(protocol: Protocol, given: Input) -> Settings:
+    """The settings to measure with again.
+
+    Args:
+        protocol: of the measurement before.
+        given: where its input is now; generated means where it was.
+
+    Raises:
+        EdgedetError: the input given is of another kind.
+    """
+    settings = protocol.settings
+    recorded = settings.input
+    if given.kind == "generated":
+        return settings
+    if given.kind != recorded.kind:
+        fix = f"give the {recorded.kind} that it was"
+        raise EdgedetError(f"the protocol is of a {recorded.kind}, not of a {given.kind}", fix=fix)
+    moved = recorded.model_copy(update={"path": given.path})
+    return settings.model_copy(update={"input": moved})

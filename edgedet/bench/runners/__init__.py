@@ -1,0 +1,1 @@
+"""What runs queries, one file for each inference engine."""
