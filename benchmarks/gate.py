@@ -2,9 +2,9 @@
 
     python benchmarks/gate.py [--trials 100] [--costs 0 3 10] [--time-limit 30]
 
-The head is the base and, behind each query, as many rounds of hashing as take the share of the base's time that is
-wanted: they need nothing but the core, and no cache. Their number is found in sittings like those of the trials, and
-what they really took is measured in the trials themselves, and printed. Trials of all costs take turns.
+Behind each query of base and head runs as much hashing as takes the share of the base's time that is wanted: it needs
+nothing but the core, and hardly a cache. Only the head's counts, so that both are the same but for a known cost. What
+it really was is measured in the trials themselves, and printed. Trials of all costs take turns.
 """
 
 from __future__ import annotations
@@ -30,19 +30,23 @@ CALIBRATION_SITTINGS = 12
 
 
 class SlowedTimer:
-    """A timer, and some rounds of hashing behind each query."""
+    """A timer, and some rounds of hashing behind each query, which count where there is a list for their costs.
 
-    def __init__(self, timer: Timer, rounds: int, costs: list[float]) -> None:
+    To the list comes, of each turn, the share of the median that they add, which is what a comparison looks at.
+    """
+
+    def __init__(self, timer: Timer, rounds: int, costs: list[float] | None) -> None:
         self._timer, self._rounds, self._costs = timer, rounds, costs
 
     def times(self, count: int) -> list[float]:
-        found = []
+        alone, together = [], []
         for _ in range(count):
-            (latency,) = self._timer.times(1)
-            cost = hashing_ms(self._rounds)
-            self._costs.append(cost / latency)
-            found.append(latency + cost)
-        return found
+            alone += self._timer.times(1)
+            together.append(alone[-1] + hashing_ms(self._rounds))
+        if self._costs is None:
+            return alone
+        self._costs.append(statistics.median(together) / statistics.median(alone) - 1)
+        return together
 
     def close(self) -> None:
         self._timer.close()
@@ -54,7 +58,7 @@ def hashing_ms(rounds: int) -> float:
     return (perf_counter() - start) * 1e3
 
 
-def slowed(opener: Opener, rounds: int, costs: list[float]) -> Opener:
+def hashing(opener: Opener, rounds: int, costs: list[float] | None = None) -> Opener:
     return lambda number: SlowedTimer(opener(number), rounds, costs) if rounds else opener(number)
 
 
@@ -64,7 +68,8 @@ def calibrated(opener: Opener, share: float) -> int:
     for _ in range(3 if share else 0):
         costs: list[float] = []
         for number in range(CALIBRATION_SITTINGS):
-            sit({BASE: opener, AGAIN: opener, HEAD: slowed(opener, rounds, costs)}, number)
+            base = hashing(opener, rounds)
+            sit({BASE: base, AGAIN: base, HEAD: hashing(opener, rounds, costs)}, number)
         rounds = max(1, round(rounds * share / statistics.median(costs)))
     return rounds
 
@@ -89,8 +94,8 @@ def main() -> None:
             for cost, rounds in added.items():
                 costs: list[float] = []
                 comparison = compare(
-                    base,
-                    slowed(base, rounds, costs),
+                    hashing(base, rounds),
+                    hashing(base, rounds, costs),
                     tolerated=arguments.max_slowdown / 100,
                     time_limit=arguments.time_limit,
                 )

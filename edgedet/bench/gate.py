@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from edgedet.bench.accuracy import Accuracy, compare_accuracy
 from edgedet.bench.comparison.compare import TIME_LIMIT, TOLERATED, Comparison, compare
 from edgedet.bench.comparison.spread import BuildSpread, build_spread
 from edgedet.bench.comparison.timers import model_opener
-from edgedet.bench.layers.moved import Move, moved
-from edgedet.bench.layers.profile import ONNX, profile_layers
+from edgedet.bench.layers.moved import Move, beyond_noise, moved
+from edgedet.bench.layers.profile import CPU, ONNX, profile_layers
 from edgedet.bench.measure import measure
 from edgedet.bench.opening import ENGINE, NO_TRUST, Trust
 from edgedet.bench.pinning import pinned
@@ -38,7 +38,8 @@ class GateResult:
         comparison: both in turn.
         builds: of engines, how far their builds lie apart; None where there was one of each.
         accuracy: None where no data was given.
-        moves: the layers by how much their times differ; empty where they were not timed.
+        moves: the layers whose times differ by more than any of the base's does between two profiles of it; empty where
+            they were not timed.
         notes: what could not be looked at, and why.
         measured_at: when it ended.
     """
@@ -54,11 +55,11 @@ class GateResult:
 
     @property
     def outcome(self) -> Outcome:
-        """`fail` where it is slower or worse, whatever else is not known; `pass` where both are known to hold."""
+        """`fail` where it is slower or worse, whatever else is not known; `pass` where all is known to hold."""
         word = self.comparison.verdict.word
         if word == "slower" or (self.accuracy is not None and not self.accuracy.holds):
             return "fail"
-        return "inconclusive" if word == "inconclusive" else "pass"
+        return "inconclusive" if word == "inconclusive" or self.comparison.interrupted else "pass"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -109,49 +110,96 @@ def run_gate(
         track: watches.
 
     Raises:
-        EdgedetError: a model does not run, both are not measured by the same protocol, or a file changed meanwhile.
+        EdgedetError: a model does not run, both are not measured by the same protocol, a file changed meanwhile, or the
+            settings are not of single queries.
+        KeyboardInterrupt: it was interrupted before the models took turns; from then on the result says so.
     """
-    paths = {*base, *head}
-    before = {path: sha256_file(_existing(path)) for path in paths}
-    results = [measure(side[0], settings, trust).result for side in (base, head)]
-    for result in results:
-        if result.interrupted:
-            raise KeyboardInterrupt
-    found = differences(results[0].protocol, results[1].protocol)
-    if found:
-        fix = "compare models of one input size on one runtime"
-        raise EdgedetError(f"measured under different protocols: {'; '.join(found)}", where=head[0], fix=fix)
+    require_single_queries(settings)
+    before = {path: sha256_file(existing(path)) for path in (*base, *head)}
+    first_base, first_head = (measured(side[0], settings, trust) for side in (base, head))
+    require_one_protocol(first_base, first_head, where=head[0])
     with pinned(settings.threads):
-        first, again, other = (
+        one, again, other = (
             model_opener(side, settings, trust=trust, fresh_processes=fresh_processes, first=build)
             for side, build in ((base, 0), (base, 1), (head, 0))
         )
-        comparison = compare(first, other, again=again, tolerated=max_slowdown, time_limit=time_limit, track=track)
+        comparison = compare(one, other, again=again, tolerated=max_slowdown, time_limit=time_limit, track=track)
     accuracy = None
-    if data is not None and not comparison.interrupted:
-        accuracy = compare_accuracy(base[0], head[0], data, split=split, max_drop=max_drop, trust=trust, track=track)
     moves: tuple[Move, ...] = ()
     notes: tuple[str, ...] = ()
-    if with_layers and not comparison.interrupted:
-        moves, notes = _moves(base[0], head[0], settings, trust)
-    changed = [str(path) for path, digest in before.items() if sha256_file(path) != digest]
+    try:
+        if data is not None and not comparison.interrupted:
+            accuracy = compare_accuracy(
+                base[0], head[0], data, split=split, max_drop=max_drop, trust=trust, track=track
+            )
+        if with_layers and not comparison.interrupted:
+            moves, notes = _moves(base[0], head[0], settings, trust)
+    except KeyboardInterrupt:
+        comparison = replace(comparison, interrupted=True)
+    changed = [str(path) for path, digest in before.items() if not path.is_file() or sha256_file(path) != digest]
     if changed:
         raise EdgedetError(f"changed while it was measured: {', '.join(changed)}", fix="run the gate again")
     builds = None
     if len(base) > 1 or len(head) > 1:
         builds = build_spread(comparison.sittings, len(base), len(head))
-    return GateResult(results[0], results[1], comparison, builds, accuracy, moves, notes, datetime.now(timezone.utc))
+    return GateResult(first_base, first_head, comparison, builds, accuracy, moves, notes, datetime.now(timezone.utc))
+
+
+def require_single_queries(settings: Settings) -> None:
+    """Refuses settings that a comparison cannot keep.
+
+    Raises:
+        EdgedetError: several queries at once, or a camera's rate.
+    """
+    if settings.streams > 1 or settings.fps is not None:
+        fix = "leave --streams and --fps out"
+        raise EdgedetError("two models are compared by queries that follow each other, one at a time", fix=fix)
+
+
+def measured(model: Path, settings: Settings, trust: Trust) -> Result:
+    """A measurement of one model.
+
+    Raises:
+        EdgedetError: it does not run.
+        KeyboardInterrupt: it was interrupted: there is nothing to compare yet.
+    """
+    result = measure(model, settings, trust).result
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
+
+
+def require_one_protocol(base: Result, head: Result, *, where: Path) -> None:
+    """Refuses to compare what was measured differently.
+
+    Raises:
+        EdgedetError: it says in what the protocols differ.
+    """
+    found = differences(base.protocol, head.protocol)
+    if found:
+        fix = "compare models of one input size on one runtime and one machine"
+        raise EdgedetError(f"measured under different protocols: {'; '.join(found)}", where=where, fix=fix)
+
+
+def existing(path: Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        EdgedetError: it is not.
+    """
+    if not path.is_file():
+        raise EdgedetError("no such model file", where=path, fix="check the path")
+    return path
 
 
 def _moves(base: Path, head: Path, settings: Settings, trust: Trust) -> tuple[tuple[Move, ...], tuple[str, ...]]:
     kinds = {path.suffix.lower() for path in (base, head)}
     if not kinds <= {ONNX, ENGINE}:
         return (), ("layers are not timed: PyTorch's are not those that are deployed",)
-    tables = [profile_layers(model, threads=settings.threads, trust=trust, with_peak=False) for model in (base, head)]
-    return tuple(moved(*tables)), tuple(dict.fromkeys(note for table in tables for note in table.notes))
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise EdgedetError("no such model file", where=path, fix="check the path")
-    return path
+    if ONNX in kinds and settings.device not in (None, CPU):
+        return (), (f"layers are not timed: ONNX Runtime tells the CPU's times alone, not those on {settings.device}",)
+    tables = [
+        profile_layers(model, threads=settings.threads, trust=trust, with_peak=False) for model in (base, head, base)
+    ]
+    found = beyond_noise(moved(tables[0], tables[1]), again=moved(tables[0], tables[2]))
+    return tuple(found), tuple(dict.fromkeys(note for table in tables for note in table.notes))

@@ -6,21 +6,23 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from edgedet.bench.protocol import Protocol, compared_values
 from edgedet.bench.result import Result
-from edgedet.config import Frozen
+from edgedet.config import Digest, Frozen
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes
 
 FILE_LIMIT = 256 * MEBIBYTE
 LINE_LIMIT = MEBIBYTE
+
+Milliseconds = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Entry(Frozen):
@@ -37,11 +39,11 @@ class Entry(Frozen):
         protocol: how it was measured: a trend is of one protocol.
     """
 
-    measured_at: datetime
+    measured_at: AwareDatetime
     model: str
-    model_sha256: str
-    median_ms: float
-    p99_ms: float | None
+    model_sha256: Digest
+    median_ms: Milliseconds
+    p99_ms: Milliseconds | None
     images_per_second: float
     map: float | None
     disturbed: bool
@@ -95,7 +97,7 @@ def append(path: Path, entry: Entry) -> None:
     Raises:
         EdgedetError: it cannot be written.
     """
-    line = entry.model_dump_json() + "\n"
+    line = json.dumps(entry.model_dump(mode="json"), allow_nan=False) + "\n"  # as in `write_result`
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
@@ -129,7 +131,7 @@ def read_history(path: Path) -> History:
 def _entry(line: bytes) -> Entry:
     if len(line) > LINE_LIMIT:
         raise ValueError(f"longer than {LINE_LIMIT} bytes")
-    values = json.loads(line)
+    values = json.loads(line.decode())
     if not isinstance(values, Mapping):
         raise ValueError("not a JSON object")
     return Entry.model_validate(values)
@@ -147,8 +149,3 @@ def _reason(error: Exception) -> str:
 def _is_cut_off(descriptor: int) -> bool:
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-
-
-def latest(entries: Sequence[Entry]) -> Entry:
-    """The one that was measured last."""
-    return max(entries, key=lambda entry: entry.measured_at)

@@ -78,7 +78,8 @@ def read_input(source: Input, shape: Sequence[int]) -> Feed:
     pictures = tuple(_pictures(source))
     if not pictures:
         raise EdgedetError("holds no image to feed the model with", where=source.path)
-    pictures[0].decoded()
+    for picture in pictures:
+        picture.decoded()  # a broken one is said to be so before anything is measured
     return Feed(_with_digest(source, [picture.data for picture in pictures]), pictures)
 
 

@@ -11,13 +11,16 @@ from typing import Protocol
 from edgedet.bench.query import Query, Runner
 from edgedet.interrupt import StopRequest
 
+LISTENING_SECONDS = 0.2
+"""So long a wait for the next image may go on after Ctrl-C."""
+
 
 @dataclass(frozen=True)
 class Trace:
     """The queries of a measurement.
 
     Attributes:
-        queries: in the order in which they were collected, those of the warm-up left out; at least one.
+        queries: in the order in which they began, those of the warm-up left out; at least one.
         warm_up: how many queries came before.
     """
 
@@ -99,7 +102,7 @@ def _run_together(runners: Sequence[Runner], limit: Limit, stop: StopRequest) ->
         thread.join()
     if failures:
         raise failures[0]
-    return sorted((query for result in results for query in result), key=lambda query: query.d2h_end)
+    return sorted((query for result in results for query in result), key=lambda query: query.h2d_start)
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,17 @@ class Frame:
 
     Attributes:
         arrival: when it came.
-        start, end: of its processing.
+        end: of its processing.
+        query: what that was, by the clock of the runner.
     """
 
     arrival: float
-    start: float
     end: float
+    query: Query
 
     @property
     def latency(self) -> float:
-        """From its coming to its detections."""
+        """From its coming to its result."""
         return self.end - self.arrival
 
 
@@ -126,9 +130,9 @@ class Paced:
     """A measurement at a camera's rate.
 
     Attributes:
-        frames: those that were processed; a deadline is the coming of the next one.
-        dropped: came while others were being processed, and were replaced by newer ones.
-        missed: ended after their deadlines.
+        frames: those that were processed, without the warm-up; at least one.
+        dropped: how many came while another was being processed, and were replaced by newer ones.
+        missed: how many of the frames ended after their deadline, the coming of the next one.
         warm_up: how many were processed before.
     """
 
@@ -146,33 +150,34 @@ def paced(run: Runner, fps: float, limit: Limit, stop: StopRequest) -> Paced:
     Args:
         run: begins with each image.
         fps: images a second.
-        limit: how long.
+        limit: how long images come: for the warm-up and the duration, and at least `iterations` after the warm-up.
         stop: as of `saturated`.
     """
     period = 1e3 / fps
-    first_counted = round(limit.warm_up / period)
-    last = first_counted + max(limit.iterations, round(limit.duration * 1e3 / period)) - 1
+    first = round(limit.warm_up / period)
+    end = first + max(limit.iterations, round(limit.duration * 1e3 / period))
     zero = time.perf_counter()
     frames: list[Frame] = []
-    number = dropped = processed = 0
-    while number <= last and not (stop.wanted and frames):
-        _sleep_until(zero + number * period / 1e3)
-        start = time.perf_counter()
+    number = dropped = warm_up = 0
+    while number < end:
+        _sleep_until(zero + number * period / 1e3, stop)
+        if stop.wanted and frames:
+            break
         run.submit()
-        run.collect()
-        frame = Frame(number * period, (start - zero) * 1e3, (time.perf_counter() - zero) * 1e3)
-        processed += 1
+        query = run.collect()
+        frame = Frame(number * period, (time.perf_counter() - zero) * 1e3, query)
         newest = max(number + 1, int(frame.end / period))
-        if number >= first_counted or newest > last:
-            frames.append(frame)
-            dropped += min(newest, last + 1) - number - 1
+        frames.append(frame)
+        warm_up += number < first
+        dropped += max(0, min(newest, end) - max(number + 1, first))
         number = newest
-    missed = sum(frame.latency > period for frame in frames)
-    return Paced(tuple(frames), dropped, missed, processed - len(frames))
+    counted = frames[warm_up:] or frames[-1:]  # stopped, or an image took longer than the rest of the warm-up
+    missed = sum(frame.latency > period for frame in counted)
+    return Paced(tuple(counted), dropped, missed, len(frames) - len(counted))
 
 
-def _sleep_until(moment: float) -> None:
+def _sleep_until(moment: float, stop: StopRequest) -> None:
     """Sleeps, and for the last moment spins: waking up takes tens of microseconds, and not always as many."""
-    while (left := moment - time.perf_counter()) > 0:
+    while (left := moment - time.perf_counter()) > 0 and not stop.wanted:
         if left > 0.001:
-            time.sleep(left - 0.001)
+            time.sleep(min(left - 0.001, LISTENING_SECONDS))

@@ -26,8 +26,8 @@ from edgedet.bench.statistics import Statistics, statistics
 from edgedet.files import sha256_file
 from edgedet.interrupt import deferred_interrupt
 
-STAGES_SECONDS = 1.0
-"""At most, for the table of stages beside the queries."""
+STAGES_SECONDS, STAGES_RUNS = 1.0, 10
+"""At most so long the table of stages beside the queries is measured, though at least for so many detections."""
 
 SHOWN_IMAGES = 4
 
@@ -80,11 +80,11 @@ def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measure
                     trace = saturated(runners, settings, stop)
                 else:
                     pace = paced(runners[0], settings.fps, settings, stop)
-                    trace = _trace_of(pace)
+                    trace = Trace(tuple(frame.query for frame in pace.frames), pace.warm_up)
             after = read_condition(cpus)
         stages = None
         if opened.feed.tensor is None:
-            limit = _Limit(settings.iterations, min(settings.duration, STAGES_SECONDS), 0.0)
+            limit = _Limit(min(settings.iterations, STAGES_RUNS), min(settings.duration, STAGES_SECONDS), 0.0)
             stages = time_stages(opened.detector, opened.feed, opened.batch, limit, stop)
         samples = _samples(opened)
     protocol = Protocol(
@@ -147,17 +147,6 @@ def _model(path: Path, opened: Opened) -> Model:
         class_count=len(spec.class_names),
         random_weights=spec.random_weights,
         postprocess=spec.postprocess,
-    )
-
-
-def _trace_of(pace: Paced) -> Trace:
-    """The frames as queries."""
-    return Trace(
-        tuple(
-            Query(0, frame.start, frame.end, frame.start, frame.start, frame.start, frame.end, frame.end, frame.end)
-            for frame in pace.frames
-        ),
-        pace.warm_up,
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,14 @@ class Opened:
 
     Attributes:
         detector: loaded.
+        load: loads another one of the same file.
         feed: what was read for it.
         batch: images a query.
         tensor: the network's input.
     """
 
     detector: Detector
+    load: Callable[[], Detector]
     feed: Feed
     batch: int
     tensor: NDArray[np.float32]
@@ -70,7 +72,8 @@ def open_model(model: Path, settings: Settings, trust: Trust, *, feed: Feed | No
         EdgedetError: it cannot be loaded, or the settings do not fit it.
         ModuleNotFoundError: a backend's package is not installed.
     """
-    detector = load_detector(
+    load = partial(
+        load_detector,
         model,
         threads=settings.threads,
         device=settings.device,
@@ -78,38 +81,35 @@ def open_model(model: Path, settings: Settings, trust: Trust, *, feed: Feed | No
         force=trust.force,
         allow_code=trust.allow_code,
     )
+    detector = load()
     batch = _batch(detector, settings.shape, model)
     size = detector.spec.preprocess
     feed = feed or read_input(settings.input, (batch, 3, size.height, size.width))
     if feed.tensor is not None and settings.end_to_end:
         fix = "give --image or --data, or leave --end-to-end out"
         raise EdgedetError("a tensor is no image: it has no way from a file to detections", fix=fix)
-    return Opened(detector, feed, batch, feed.batch(detector, batch))
+    return Opened(detector, load, feed, batch, feed.batch(detector, batch))
 
 
 def open_runners(opened: Opened, settings: Settings) -> list[Runner]:
     """What runs the queries of each stream; the times of all count from the end of this.
+
+    The streams of an engine are contexts of it. Elsewhere each has the model to itself: its threads would be shared.
 
     Raises:
         EdgedetError: the model does not run.
     """
     if not settings.end_to_end and opened.detector.backend.name.startswith("tensorrt"):
         return _engine_runners(opened, settings)
+    detectors = [opened.detector, *(opened.load() for _ in range(settings.streams - 1))]
     calls = [
-        detection(opened.detector, opened.feed, opened.batch)
-        if settings.end_to_end
-        else opened.detector.backend.bind(opened.feeds)
-        for _ in range(settings.streams)
+        detection(detector, opened.feed, opened.batch) if settings.end_to_end else detector.backend.bind(opened.feeds)
+        for detector in detectors
     ]
     for call in calls:
         call()  # a model that does not run is said to before anything is measured
     zero = perf_counter()
     return [CallRunner(call, zero=zero, stream=stream) for stream, call in enumerate(calls)]
-
-
-def settings_of(runners: Sequence[Runner]) -> Mapping[str, Any]:
-    """What their times depend on: they share it."""
-    return runners[0].settings
 
 
 def _engine_runners(opened: Opened, settings: Settings) -> list[Runner]:

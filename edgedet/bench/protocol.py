@@ -25,7 +25,7 @@ class Model(Frozen):
     Attributes:
         path: as it was given.
         sha256: of its bytes.
-        architecture, target: what it is of, and what it was exported for, where the file says.
+        architecture: the name that it was made under.
         class_count: how many classes it tells apart.
         random_weights: whether it was trained at all.
         postprocess: its own settings of NMS.

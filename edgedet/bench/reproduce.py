@@ -12,6 +12,8 @@ from edgedet.config import parse
 from edgedet.errors import EdgedetError
 from edgedet.files import read_text
 
+WORDS = {"dataset": "a dataset", "image": "an image", "generated": "the generated image", "tensor": "a tensor"}
+
 
 def read_protocol(path: Path) -> Protocol:
     """The protocol in a result of `edgedet bench --save`, or a protocol alone.
@@ -45,7 +47,7 @@ def settings_of(protocol: Protocol, given: Input) -> Settings:
     if given.kind == "generated":
         return settings
     if given.kind != recorded.kind:
-        fix = f"give the {recorded.kind} that it was"
-        raise EdgedetError(f"the protocol is of a {recorded.kind}, not of a {given.kind}", fix=fix)
+        fix = "give the same, or nothing where it still lies where it was"
+        raise EdgedetError(f"the protocol is of {WORDS[recorded.kind]}, not of {WORDS[given.kind]}", fix=fix)
     moved = recorded.model_copy(update={"path": given.path})
     return settings.model_copy(update={"input": moved})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import AwareDatetime
 
 from edgedet.bench.machine.condition import Condition
 from edgedet.bench.machine.disturbance import Disturbance
@@ -68,7 +69,7 @@ class Result(Frozen):
         protocol: how.
         latency: of a query: both copies and the network; with `end_to_end` from the image's file to detections.
         enqueue, h2d, compute, d2h: its parts, as trtexec tells them apart.
-        latencies: of every query, in milliseconds, in the order in which they ended.
+        latencies: of every query, in milliseconds, in the order in which they began.
         queries, warm_up_queries: how many were counted, and came before.
         wall_seconds: from the begin of the first counted query to the end of the last.
         queries_per_second, images_per_second: over that time.
@@ -87,7 +88,7 @@ class Result(Frozen):
 
     version: Literal[1] = 1
     kind: Literal["bench"] = "bench"
-    measured_at: datetime
+    measured_at: AwareDatetime
     model: Model
     protocol: Protocol
     latency: Statistics
@@ -142,4 +143,5 @@ def read_record(path: Path, *kinds: str) -> dict[str, Any]:
 
 def write_result(path: Path, result: Result) -> None:
     """Writes a measurement, all or nothing."""
-    write_text(path, result.model_dump_json(indent=1) + "\n")
+    # Not `model_dump_json`, which refuses the names of files that are not UTF-8.
+    write_text(path, json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")

@@ -33,19 +33,25 @@ class Input(Frozen):
     images: Annotated[int, Field(ge=1, le=1000)] = 16
     sha256: Digest | None = None
 
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Input:
+        if (self.path is None) != (self.kind == "generated"):
+            raise ValueError(f"an input of the kind {self.kind} has {'no' if self.path else 'a'} path")
+        return self
+
 
 class Settings(Frozen):
     """How a model is measured. What trtexec has too means the same there.
 
     Attributes:
-        iterations: fewest queries of each stream.
+        iterations: fewest queries of each stream; at a camera's rate the fewest images that come.
         duration: seconds that queries are run for, at least.
         warm_up: milliseconds of queries before, which are not counted.
         average_runs: queries over which the trace is averaged.
         percentiles: of the latencies, in percent.
         shape: of the network's input, `[B, 3, H, W]`; None means the model's own, with a batch of 1 where that is free.
         streams: queries at once.
-        threads: of each stream, each on a core of its own.
+        threads: of each stream, on as many cores.
         device: `cpu`, `cuda`, or another of ONNX Runtime's providers; an engine runs where it was built.
         cuda_graph, spin_wait, data_transfers: of engines: whether the network is launched as one, whether the host
             spins while it waits, and whether inputs and outputs are copied with each query.
@@ -73,5 +79,5 @@ class Settings(Frozen):
     @model_validator(mode="after")
     def _has_one_camera(self) -> Settings:
         if self.fps is not None and self.streams > 1:
-            raise ValueError("images at a camera's rate are one stream: leave --fps or --streams out")
+            raise ValueError("images at a camera's rate are one stream")
         return self

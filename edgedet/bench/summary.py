@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedet.bench.comparison.verdict import FIRST_LOOK, Verdict
 from edgedet.files import write_bytes, write_text
 
 if TYPE_CHECKING:
-    from edgedet.bench.comparison.verdict import Verdict
+    from edgedet.bench.comparison.compare import Comparison
     from edgedet.bench.gate import GateResult
 
 SHOWN_LAYERS = 8
@@ -18,14 +19,8 @@ SHOWN_LAYERS = 8
 
 def sentences(found: GateResult) -> Iterator[str]:
     """What was found, the outcome first."""
-    verdict = found.comparison.verdict
-    noise = verdict.noise
-    yield f"{found.outcome}: {verdict_sentence(verdict)}"
-    yield (
-        f"the base beside itself: {noise.estimate:+.2%} ({noise.low:+.2%} to {noise.high:+.2%}); "
-        f"signed-rank probability {verdict.probability:.2g}; {verdict.sittings} sittings in "
-        f"{found.comparison.seconds:.0f} s"
-    )
+    yield f"{found.outcome}: {verdict_sentence(found.comparison.verdict)}"
+    yield _ground(found.comparison)
     for arm, builds in (found.builds or {}).items():
         yield (
             f"{len(builds.milliseconds)} builds of {arm}: {builds.build_share:.2%} apart, sittings of one "
@@ -50,6 +45,23 @@ def verdict_sentence(verdict: Verdict) -> str:
     return (
         f"{verdict.word}: the head takes {abs(slowdown.estimate):.2%} {took} ({slowdown.low:+.2%} to "
         f"{slowdown.high:+.2%}), {verdict.tolerated:.2%} are tolerated"
+    )
+
+
+def _ground(comparison: Comparison) -> str:
+    """What the verdict rests on."""
+    verdict = comparison.verdict
+    noise = verdict.noise
+    if not comparison.in_turn:
+        return (
+            f"the base was measured earlier, not in turn: {noise.low:+.2%} to {noise.high:+.2%} are allowed for what "
+            f"changes between two runs; rank-sum probability {verdict.probability:.2g}; {verdict.sittings} blocks of "
+            "queries each"
+        )
+    few = f"; fewer than {FIRST_LOOK} say nothing: give a longer time limit" if verdict.sittings < FIRST_LOOK else ""
+    return (
+        f"the base beside itself: {noise.estimate:+.2%} ({noise.low:+.2%} to {noise.high:+.2%}); signed-rank "
+        f"probability {verdict.probability:.2g}; {verdict.sittings} sittings in {comparison.seconds:.0f} s{few}"
     )
 
 
@@ -106,10 +118,11 @@ def write_junit(path: Path, found: GateResult) -> None:
 
     Inconclusive is `skipped` with its reason: neither a failure nor a proof.
     """
+    text = _storable("\n".join((*sentences(found), *disturbance_lines(found))))
     latency = _case("latency", found.comparison.seconds)
     verdict = found.comparison.verdict
     if verdict.word == "slower":
-        ElementTree.SubElement(latency, "failure", message=verdict_sentence(verdict))
+        _add_failure(latency, verdict_sentence(verdict), text)
     elif verdict.word == "inconclusive":
         ElementTree.SubElement(latency, "skipped", message=verdict_sentence(verdict))
     cases = [latency]
@@ -117,9 +130,8 @@ def write_junit(path: Path, found: GateResult) -> None:
         accuracy = _case("accuracy", 0.0)
         if not found.accuracy.holds:
             message = f"mAP50-95 lost {found.accuracy.drop:.2f} points, {found.accuracy.max_drop:g} may be lost"
-            ElementTree.SubElement(accuracy, "failure", message=message)
+            _add_failure(accuracy, message, text)
         cases.append(accuracy)
-    text = "\n".join((*sentences(found), *disturbance_lines(found)))
     suite = ElementTree.Element(
         "testsuite",
         name="edgedet gate",
@@ -131,7 +143,7 @@ def write_junit(path: Path, found: GateResult) -> None:
         timestamp=found.measured_at.isoformat(),
     )
     suite.extend(cases)
-    ElementTree.SubElement(suite, "system-out").text = _storable(text)
+    ElementTree.SubElement(suite, "system-out").text = text
     root = ElementTree.Element("testsuites")
     root.append(suite)
     write_bytes(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
@@ -139,6 +151,11 @@ def write_junit(path: Path, found: GateResult) -> None:
 
 def _case(name: str, seconds: float) -> ElementTree.Element:
     return ElementTree.Element("testcase", classname="edgedet.gate", name=name, time=f"{seconds:.3f}")
+
+
+def _add_failure(case: ElementTree.Element, message: str, text: str) -> None:
+    """Jenkins and GitHub's actions show the message, GitLab the text."""
+    ElementTree.SubElement(case, "failure", message=message, type="AssertionError").text = text
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -149,7 +166,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _escaped(text: str) -> str:
     """Names of layers and files come from strangers: they must not end a cell, or be read as Markdown or HTML."""
     flat = " ".join(text.split())
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!" else char for char in flat if char.isprintable())
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!~&$" else char for char in flat if char.isprintable())
 
 
 def _storable(text: str) -> str:

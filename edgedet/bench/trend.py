@@ -87,7 +87,8 @@ def _draw(axes: Axes, entries: Sequence[Entry]) -> None:
             axes.plot(place, entry.p99_ms, ".", color="#d55e00", markersize=5)
         if place and entry.model_sha256 != entries[place - 1].model_sha256:
             axes.axvline(place - 0.5, color="#999999", linewidth=0.8, linestyle=":")
-    axes.set_title(f"{entries[-1].model}: {told(entries[-1])}", fontsize=9, loc="left", parse_math=False)
+    title = "".join(char if char.isprintable() else "?" for char in f"{entries[-1].model}: {told(entries[-1])}")
+    axes.set_title(title, fontsize=9, loc="left", parse_math=False)
     axes.set_ylabel("ms")
     axes.set_ylim(bottom=0)
     axes.set_xticks(list(places)[:: max(1, len(entries) // 8)])

@@ -1,6 +1,7 @@
 """What trtexec prints and writes of a measurement, for scripts that read it.
 
-Source: NVIDIA/TensorRT, samples/common/sampleReporting.cpp; the same text and keys from 8.6 to 11.1.
+Source: NVIDIA/TensorRT, samples/common/sampleReporting.cpp; the same text and keys from 8.6 to 11.1. Scripts know the
+report by its words: they are trtexec's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ UNSTABLE = 2.5
 def summary_lines(result: Result, trace: Trace, *, now: datetime) -> Iterator[str]:
     """trtexec's report, line by line, with its prefix.
 
-    "GPU" stands for what computes, as scripts look for the words: on a CPU it is the CPU, and copies take no time.
+    "GPU" stands for what computes, as scripts look for the words: on a CPU it is the CPU, and copies take no time. The
+    line that points to trtexec's verbose log is left out: there is no such log.
 
     Args:
         result: of the measurement.
@@ -70,17 +72,21 @@ def _averages(queries: Sequence[Query], runs: int) -> Iterator[str]:
     yield ""
     yield "=== Trace details ==="
     yield f"Trace averages of {runs} runs:"
-    groups = [queries[start : start + runs] for start in range(0, len(queries) - runs + 1, runs)]
-    left_out = len(queries) - 2 * MOST_LINES * runs
-    for place, group in enumerate(groups):
-        if left_out > 0 and MOST_LINES <= place < len(groups) - MOST_LINES:
-            if place == MOST_LINES:
-                yield f"... Omitting {left_out} lines"
-            continue
-        compute, latency, enqueue = (
-            sum(values) / runs
-            for values in zip(*((query.compute, query.latency, query.enqueue) for query in group), strict=True)
-        )
+    end = MOST_LINES * runs
+    if len(queries) <= 2 * end:
+        yield from _average_lines(queries, runs)
+        return
+    yield from _average_lines(queries[:end], runs)
+    yield f"... Omitting {len(queries) - 2 * end} lines"
+    yield from _average_lines(queries[-end - 1 :], runs)  # trtexec begins one query before it says to
+
+
+def _average_lines(queries: Sequence[Query], runs: int) -> Iterator[str]:
+    for start in range(0, len(queries) - runs + 1, runs):
+        group = queries[start : start + runs]
+        compute = sum(query.compute for query in group) / runs
+        latency = sum(query.latency for query in group) / runs
+        enqueue = sum(query.enqueue for query in group) / runs
         yield (
             f"Average on {runs} runs - GPU latency: {compute:g} ms - Host latency: {latency:g} ms "
             f"(enqueue {enqueue:g} ms)"
@@ -101,17 +107,29 @@ def _epilog(result: Result) -> Iterator[str]:
 
 
 def _warnings(result: Result) -> Iterator[str]:
-    settings, compute = result.protocol.settings, result.compute
-    on_gpu = result.d2h.max > 0 or "cuda_graph" in result.protocol.backend_settings
-    if on_gpu and result.enqueue.median > ENQUEUE_BOUND * compute.median:
+    protocol, compute = result.protocol, result.compute
+    # Elsewhere the call that starts a computation is the computation: it always takes as long.
+    is_enqueued = protocol.backend.startswith("tensorrt") and not protocol.settings.end_to_end
+    if is_enqueued and result.enqueue.median > ENQUEUE_BOUND * compute.median:
         yield "* Throughput may be bound by Enqueue Time rather than GPU Compute and the GPU may be under-utilized."
-    for name, copy in (("host-to-device", result.h2d), ("device-to-host", result.d2h)):
-        if on_gpu and copy.median >= compute.median:
-            yield f"* Throughput may be bound by {name} transfers rather than GPU Compute (--noDataTransfers)."
+        yield (
+            "  If not already in use, --useCudaGraph (utilize CUDA graphs where possible) may increase the throughput."
+        )
+    for copies, copy in (
+        ("host-to-device transfers for the inputs", result.h2d),
+        ("device-to-host transfers for the outputs", result.d2h),
+    ):
+        if copy.median >= compute.median:
+            yield f"* Throughput may be bound by {copies} rather than GPU Compute and the GPU may be under-utilized."
+            yield "  Add --noDataTransfers flag to disable data transfers."
     if compute.variation > UNSTABLE:
         yield f"* GPU compute time is unstable, with coefficient of variance = {compute.variation:g}%."
-    if settings.streams > 1:
-        yield "* Multiple inference streams are used. Latencies may not be accurate: take Throughput instead."
+        yield "  If not already in use, locking GPU clock frequency or adding --useSpinWait may improve the stability."
+    if protocol.settings.streams > 1:
+        yield (
+            "* Multiple inference streams are used. Latencies may not be accurate since inferences may run in   "
+            'parallel. Please use "Throughput" as the performance metric instead.'
+        )
 
 
 def _times(query: Query) -> dict[str, Any]:

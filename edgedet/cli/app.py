@@ -24,6 +24,7 @@ from edgedet.cli import (
     models,
     predict,
     quantize,
+    report_page,
     train,
 )
 from edgedet.cli import eval as eval_verb
@@ -95,6 +96,7 @@ app.command("inspect")(inspect.command)
 app.command("lint")(lint.command)
 app.command("bench")(bench.command)
 app.command("gate")(gate.command)
+app.command("report")(report_page.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
 

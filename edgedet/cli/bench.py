@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,10 @@ from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
 from edgedet.errors import EdgedetError
 
 if TYPE_CHECKING:
+    from edgedet.bench.layers.table import LayerTable
     from edgedet.bench.measure import Measurement
     from edgedet.bench.opening import Trust
+    from edgedet.bench.protocol import Protocol
     from edgedet.bench.settings import Settings
 
 OF_THE_PROTOCOL = (
@@ -33,6 +36,19 @@ OF_THE_PROTOCOL = (
     "fps",
     "split",
 )
+OF_QUERIES = (
+    "export_times",
+    "dump_profile",
+    "export_profile",
+    "accuracy",
+    "layers",
+    "roofline",
+    "source",
+    "history",
+    "streams",
+    "fps",
+)
+OF_A_COMPARISON = ("max_slowdown", "time_limit", "fresh_processes")
 
 
 def command(
@@ -100,9 +116,15 @@ def command(
     if model is None:
         if history is None:
             raise EdgedetError("no model", fix="write edgedet bench MODEL, or edgedet bench --history FILE")
-        _require_nothing_else(context, ("model", "history", "as_json"))
+        if others := _given(context, [name for name in context.params if name not in ("history", "as_json")]):
+            raise EdgedetError(f"{others}: there is no model to measure", fix="name a model")
         _show_history(history, as_json)
         return
+    if vs is None and (others := _given(context, OF_A_COMPARISON)):
+        raise EdgedetError(f"{others}: there is nothing to compare with", fix="add --vs BASE")
+    if vs is not None and (others := _given(context, OF_QUERIES)):
+        raise EdgedetError(f"a comparison does without {others}", where="--vs", fix="leave it out, or --vs")
+    _require_outputs(model, (export_times, export_profile, roofline, save, history))
     from edgedet.bench.opening import Trust
 
     trust = Trust(operators, force, allow_code)
@@ -129,10 +151,8 @@ def command(
     else:
         from edgedet.bench.reproduce import read_protocol, settings_of
 
-        given = [name for name in OF_THE_PROTOCOL if _is_given(context, name)]
-        if given:
-            listed = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise EdgedetError(f"the protocol says that already: {listed}", where=protocol, fix="leave it out")
+        if others := _given(context, OF_THE_PROTOCOL):
+            raise EdgedetError(f"the protocol says that already: {others}", where=protocol, fix="leave it out")
         recorded = read_protocol(protocol)
         settings = settings_of(recorded, fed)
     if accuracy and data is None:
@@ -140,66 +160,75 @@ def command(
     if vs is not None:
         _compare(model, vs, settings, trust, max_slowdown, time_limit, fresh_processes, save=save, as_json=as_json)
         return
-    measurement = _measured(model, settings, trust, data if accuracy else None, split)
-    wants_layers = layers or dump_profile or export_profile is not None or roofline is not None
-    if wants_layers and not measurement.result.interrupted:
-        measurement = _with_layers(
-            measurement, model, settings, trust, source, dump_profile, export_profile, roofline, quiet=as_json
-        )
-    _written(measurement, export_times, save, history)
-    _show(measurement, recorded, as_json)
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    found = context.get_parameter_source(name)
-    return found is not None and found.name == "COMMANDLINE"
-
-
-def _require_nothing_else(context: typer.Context, allowed: tuple[str, ...]) -> None:
-    for name in context.params:
-        if name not in allowed and _is_given(context, name):
-            raise EdgedetError(f"{name} says how a model is measured, and there is none", fix="name a model")
-
-
-def _measured(model: Path, settings: Settings, trust: Trust, labelled: Path | None, split: str | None) -> Measurement:
-    from dataclasses import replace
-
     from edgedet.bench.measure import measure
 
     measurement = measure(model, settings, trust)
-    if labelled is None or measurement.result.interrupted:
-        return measurement
+    profile, failure = None, None
+    if not measurement.result.interrupted:
+        # Whatever becomes of the rest, what was measured is told.
+        try:
+            if accuracy and data is not None:
+                found = _accuracy(model, data, settings.input.split, trust)
+                measurement = _changed(measurement, {"map": found})
+            if layers or dump_profile or export_profile is not None or roofline is not None:
+                profile = _layers(model, settings, trust, source, export_profile, roofline)
+                measurement = _changed(measurement, {"layers": profile.to_dict()})
+        except KeyboardInterrupt:
+            measurement = _changed(measurement, {"interrupted": True})
+        except Exception as error:
+            failure = error
+    try:
+        _written(measurement, export_times, save, history)
+    finally:
+        _show(measurement, recorded, profile if dump_profile else None, as_json)
+    if failure is not None:
+        raise failure
+    if measurement.result.interrupted:
+        raise KeyboardInterrupt
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> str:
+    """Those of the options that stand on the command line, as they are written there."""
+    written = {option.name: option.opts[0] for option in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return ", ".join(
+        written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
+    )
+
+
+def _require_outputs(model: Path, paths: Sequence[Path | None]) -> None:
+    """Finds out before a measurement, not after it, that its result cannot be written."""
+    from edgedet.files import require_writable_folder
+
+    for path in paths:
+        if path is None:
+            continue
+        if path.resolve() == model.resolve():
+            raise EdgedetError("is the model that is to be measured", where=path, fix="name another file to write")
+        if path.is_dir():
+            raise EdgedetError("the path is a folder", where=path, fix="name a file")
+        require_writable_folder(path.parent)
+
+
+def _accuracy(model: Path, data: Path, split: str | None, trust: Trust) -> float:
     from functools import partial
 
     from edgedet.bench.accuracy import measured_maps
     from edgedet.cli import output
 
     track = partial(output.track, unit="batches")
-    (found,), _, _ = measured_maps([model], labelled, split=split, trust=trust, track=track)
-    return replace(measurement, result=measurement.result.model_copy(update={"map": found}))
+    (found,), _, _ = measured_maps([model], data, split=split, trust=trust, track=track)
+    return found
 
 
-def _with_layers(
-    measurement: Measurement,
-    model: Path,
-    settings: Settings,
-    trust: Trust,
-    source: Path | None,
-    dump: bool,
-    export: Path | None,
-    roofline: Path | None,
-    *,
-    quiet: bool,
-) -> Measurement:
-    from dataclasses import replace
-
+def _layers(
+    model: Path, settings: Settings, trust: Trust, source: Path | None, export: Path | None, roofline: Path | None
+) -> LayerTable:
     from edgedet.bench.layers.profile import profile_layers
-    from edgedet.bench.layers.trtexec import profile_json, profile_text
 
-    table = profile_layers(model, threads=settings.threads, trust=trust, source=source)
-    if dump and not quiet:
-        print(profile_text(table))
+    table = profile_layers(model, threads=settings.threads, device=settings.device, trust=trust, source=source)
     if export is not None:
+        from edgedet.bench.layers.trtexec import profile_json
         from edgedet.files import write_text
 
         write_text(export, profile_json(table))
@@ -207,7 +236,13 @@ def _with_layers(
         from edgedet.bench.layers.plot import save_roofline
 
         save_roofline(table, roofline)
-    return replace(measurement, result=measurement.result.model_copy(update={"layers": table.to_dict()}))
+    return table
+
+
+def _changed(measurement: Measurement, changes: dict[str, Any]) -> Measurement:
+    from dataclasses import replace
+
+    return replace(measurement, result=measurement.result.model_copy(update=changes))
 
 
 def _written(measurement: Measurement, times: Path | None, save: Path | None, history: Path | None) -> None:
@@ -225,7 +260,7 @@ def _written(measurement: Measurement, times: Path | None, save: Path | None, hi
         append(history, entry_of(measurement.result))
 
 
-def _show(measurement: Measurement, recorded: Any, as_json: bool) -> None:
+def _show(measurement: Measurement, recorded: Protocol | None, profile: LayerTable | None, as_json: bool) -> None:
     from edgedet.bench.protocol import differences
     from edgedet.cli import output
     from edgedet.cli.bench_text import render
@@ -234,10 +269,12 @@ def _show(measurement: Measurement, recorded: Any, as_json: bool) -> None:
     different = () if recorded is None else differences(recorded, result.protocol)
     record = {**result.model_dump(mode="json"), "protocol_differences": list(different)}
     output.emit(record, as_json, lambda _: render(measurement))
+    if profile is not None and not as_json:
+        from edgedet.bench.layers.trtexec import profile_text
+
+        print(output.printable(profile_text(profile)))
     for difference in different:
-        output.console().print(f"not comparable with the protocol: {difference}")
-    if result.interrupted:
-        raise KeyboardInterrupt
+        output.console().print(output.printable(f"not comparable with the protocol: {difference}"))
 
 
 def _compare(
@@ -278,10 +315,10 @@ def _show_history(path: Path, as_json: bool) -> None:
 
     found = read_history(path)
     for fault in found.faults:
-        output.console().print(fault)
+        output.console().print(output.printable(fault))
     if not found.entries:
         raise EdgedetError("holds no measurement", where=path, fix="add one: edgedet bench MODEL --history FILE")
-    picture = path.with_suffix(".png")
+    picture = path.with_name(f"{path.name}.png")
     save_trend(found, picture)
     rows = trend_rows(found)
 

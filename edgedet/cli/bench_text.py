@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -104,12 +104,19 @@ def protocol_lines(protocol: Protocol) -> Iterator[str]:
     for group in ("settings", "computer", "clocks", "software", "backend_settings", "preprocess"):
         listed = values.pop(group)
         fed = listed.pop("input", None)
-        yield f"{group}: {', '.join(f'{key} {_plain(value)}' for key, value in listed.items() if _says(value))}"
+        if any(map(_says, listed.values())):
+            yield f"{group}: {_listed(listed)}"
         if fed is not None:
-            yield f"input: {', '.join(f'{key} {_plain(value)}' for key, value in fed.items() if _says(value))}"
+            if fed["kind"] != "dataset":
+                del fed["images"]
+            yield f"input: {_listed(fed)}"
     for key, value in values.items():
         if _says(value):
             yield f"{key}: {_plain(value)}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_plain(value)}" for key, value in values.items() if _says(value))
 
 
 def _says(value: object) -> bool:

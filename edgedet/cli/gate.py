@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +13,32 @@ from edgedet.cli import measuring
 from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
 from edgedet.errors import EdgedetError
 
+if TYPE_CHECKING:
+    from edgedet.bench.gate import GateResult
+
+IN_TURN = (
+    "builds",
+    "head_builds",
+    "engines",
+    "shapes",
+    "threads",
+    "device",
+    "end_to_end",
+    "duration",
+    "time_limit",
+    "fresh_processes",
+    "layers",
+)
+
 
 def command(
-    base: Annotated[Path, typer.Argument(help="What it is held to: .onnx, .engine or .pt.", show_default=False)],
+    context: typer.Context,
+    base: Annotated[
+        Path,
+        typer.Argument(
+            help="What it is held to: .onnx, .engine, .pt, or a result of bench --save.", show_default=False
+        ),
+    ],
     head: Annotated[Path, typer.Argument(help="What is to pass.", show_default=False)],
     data: Annotated[
         Path | None,
@@ -34,6 +59,12 @@ def command(
         list[Path] | None,
         typer.Option("--head-build", metavar="ENGINE", help="Another build of the head's.", show_default="none"),
     ] = None,
+    engines: Annotated[
+        int,
+        typer.Option(
+            min=0, max=100, help="Build so many engines of each ONNX file, and compare those.", show_default="none"
+        ),
+    ] = 0,
     shapes: measuring.ShapesOption = None,
     threads: measuring.ThreadsOption = 1,
     device: measuring.DeviceOption = None,
@@ -53,44 +84,122 @@ def command(
     """Refuse a model that is slower, or worse, than its base.
 
     Both are measured here and now, in turn, beside the base once more, until the answer is known or the time is over.
-    Exit codes: 0 it passes, 1 it does not, 3 inconclusive.
+    Where BASE is the result of an earlier measurement, HEAD is measured as it was, and has to be slower by more than
+    two runs may differ to be refused. Exit codes: 0 it passes, 1 it does not, 3 inconclusive.
     """
     from functools import partial
 
     from edgedet.bench.gate import run_gate
     from edgedet.bench.opening import Trust
+    from edgedet.bench.stored_gate import STORED, run_stored_gate
     from edgedet.cli import output
     from edgedet.cli.gate_text import finish
 
     if split is not None and data is None:
         raise EdgedetError("names a list of no dataset", where="--split", fix="add --data DATA")
-    found = run_gate(
-        [base, *(builds or ())],
-        [head, *(head_builds or ())],
-        measuring.chosen_settings(
-            duration=duration,
-            percentiles="90,95,99",
-            shape=shapes,
-            threads=threads,
-            device=device,
-            end_to_end=end_to_end,
-            input=measuring.chosen_input(data, split, None, None),
-        ),
-        data=data,
-        split=split,
-        max_slowdown=measuring.share(max_slowdown, "--max-slowdown"),
-        max_drop=max_drop,
-        time_limit=time_limit,
-        fresh_processes=fresh_processes,
-        with_layers=layers,
-        trust=Trust(operators, force, allow_code),
-        track=partial(output.track, unit="sittings"),
-    )
-    if junit is not None or markdown is not None:
-        from edgedet.bench.summary import write_junit, write_markdown
-
-        if junit is not None:
-            write_junit(junit, found)
-        if markdown is not None:
-            write_markdown(markdown, found)
+    tolerated = measuring.share(max_slowdown, "--max-slowdown")
+    trust = Trust(operators, force, allow_code)
+    _require_outputs((base, head), (save, junit, markdown))
+    if base.suffix.lower() == STORED:
+        _require_none_in_turn(context, base)
+        found = run_stored_gate(
+            base,
+            head,
+            data=data,
+            split=split,
+            max_slowdown=tolerated,
+            max_drop=max_drop,
+            trust=trust,
+            track=partial(output.track, unit="batches"),
+        )
+    else:
+        with _builds(base, builds, head, head_builds, engines, operators, data) as (bases, heads):
+            found = run_gate(
+                bases,
+                heads,
+                measuring.chosen_settings(
+                    duration=duration,
+                    percentiles="90,95,99",
+                    shape=shapes,
+                    threads=threads,
+                    device=device,
+                    end_to_end=end_to_end,
+                    input=measuring.chosen_input(data, split, None, None),
+                ),
+                data=data,
+                split=split,
+                max_slowdown=tolerated,
+                max_drop=max_drop,
+                time_limit=time_limit,
+                fresh_processes=fresh_processes,
+                with_layers=layers,
+                trust=trust,
+                track=partial(output.track, unit="sittings"),
+            )
+    _write(found, junit, markdown)
     finish(found, save=save, as_json=as_json)
+
+
+def _require_none_in_turn(context: typer.Context, base: Path) -> None:
+    """Refuses options that a stored result leaves nothing to say of."""
+    written = {option.name: option.opts[0] for option in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in IN_TURN}
+    given = [written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise EdgedetError(f"the result says how to measure: {', '.join(given)}", where=base, fix="leave it out")
+
+
+def _require_outputs(models: Sequence[Path], paths: Sequence[Path | None]) -> None:
+    """Finds out before the comparison, not after it, that its result cannot be written."""
+    from edgedet.files import require_writable_folder
+
+    for path in paths:
+        if path is None:
+            continue
+        if path.resolve() in [model.resolve() for model in models]:
+            raise EdgedetError("is what is to be compared", where=path, fix="name another file to write")
+        if path.is_dir():
+            raise EdgedetError("the path is a folder", where=path, fix="name a file")
+        require_writable_folder(path.parent)
+
+
+@contextmanager
+def _builds(
+    base: Path,
+    builds: list[Path] | None,
+    head: Path,
+    head_builds: list[Path] | None,
+    engines: int,
+    operators: Path | None,
+    data: Path | None,
+) -> Iterator[tuple[list[Path], list[Path]]]:
+    """The model files of both sides; engines that are built for the comparison are gone after the block."""
+    if engines == 0:
+        yield [base, *(builds or ())], [head, *(head_builds or ())]
+        return
+    if builds or head_builds:
+        fix = "leave --engines out, or --build and --head-build"
+        raise EdgedetError("engines are built now, or were built before", where="--engines", fix=fix)
+    import tempfile
+
+    from edgedet.bench.comparison.engines import build_engines
+    from edgedet.cli.build_progress import watched
+
+    with tempfile.TemporaryDirectory(prefix="edgedet-gate-") as folder:
+        sides = []
+        for name, model in (("base", base), ("head", head)):
+            with watched(f"building {engines} engines of {model.name}") as watcher:
+                place = Path(folder) / name
+                sides.append(build_engines(model, engines, place, operators=operators, data=data, watcher=watcher))
+        yield sides[0], sides[1]
+
+
+def _write(found: GateResult, junit: Path | None, markdown: Path | None) -> None:
+    if junit is not None:
+        from edgedet.bench.summary import write_junit
+
+        write_junit(junit, found)
+    if markdown is not None:
+        from edgedet.bench.summary import write_markdown
+
+        write_markdown(markdown, found)

@@ -13,8 +13,6 @@ from edgedet.errors import EdgedetError
 if TYPE_CHECKING:
     from edgedet.bench.settings import Input, Settings
 
-TRTEXEC, INPUT, MACHINE = "As trtexec has them", "What the model is fed", "What runs it"
-
 IterationsOption = Annotated[int, typer.Option("--iterations", min=1, help="Fewest queries.")]
 DurationOption = Annotated[float, typer.Option("--duration", min=0, help="Fewest seconds of queries.")]
 WarmUpOption = Annotated[float, typer.Option("--warmUp", min=0, help="Milliseconds of queries before, not counted.")]
@@ -46,7 +44,7 @@ DataOption = Annotated[
 ]
 SplitOption = Annotated[str | None, typer.Option(help="Which list of the dataset.", show_default="val")]
 ImageOption = Annotated[Path | None, typer.Option(help="One image that it is fed.", show_default="a generated one")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each stream, each on a core of its own.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each stream, on as many cores.")]
 DeviceOption = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, or another provider of this ONNX Runtime by name.", show_default="cpu"),
@@ -95,11 +93,14 @@ def chosen_settings(**values: Any) -> Settings:
     """The settings; `shape` and `percentiles` as they stand on the command line.
 
     Raises:
-        EdgedetError: a value is out of its range.
+        EdgedetError: a value is out of its range, or does not fit another.
     """
     from edgedet.bench.settings import Settings
     from edgedet.config import parse
 
+    if values.get("fps") is not None and values.get("streams", 1) > 1:
+        fix = "leave --fps or --streams out"
+        raise EdgedetError("images at a camera's rate are one stream", where="--fps", fix=fix)
     return parse(
         Settings,
         {**values, "shape": _shape(values["shape"]), "percentiles": _percentiles(values["percentiles"])},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from edgedet.bench.comparison.sitting import AGAIN, ARMS, BASE, HEAD, Opener, Sitting, sit
-from edgedet.bench.comparison.verdict import FIRST_LOOK, LOOKS, Verdict, is_look, judge
+from edgedet.bench.comparison.verdict import LOOKS, Verdict, is_look, judge
 from edgedet.bench.statistics import Statistics, statistics
 from edgedet.interrupt import deferred_interrupt
 from edgedet.progress import Track, no_progress
@@ -42,8 +42,9 @@ class Comparison:
     Attributes:
         verdict: the last one.
         looks: every verdict on the growing data, the last one too.
-        arms: `base`, `base again` and `head`.
-        sittings: of each, the medians in milliseconds of the three, in that order.
+        arms: `base`, `base again` and `head`; no `base again` where the base was measured earlier.
+        sittings: of each, the medians in milliseconds of the three, in that order; none where the base was measured
+            earlier.
         seconds: that it took.
         interrupted: whether someone stopped it.
     """
@@ -55,9 +56,18 @@ class Comparison:
     seconds: float
     interrupted: bool
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether both were measured now, in turn."""
+        return bool(self.sittings)
+
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
-        return asdict(self)
+        arms = {
+            name: {"latency": arm.latency.model_dump(mode="json"), "outliers": arm.outliers}
+            for name, arm in self.arms.items()
+        }
+        return {**asdict(replace(self, arms={})), "arms": arms}
 
 
 def compare(
@@ -89,16 +99,16 @@ def compare(
     with deferred_interrupt() as stop:
         for number in track(_numbers(looks), "comparing"):
             sittings.append(sit(openers, number))
-            over = clock() - started >= time_limit and len(sittings) >= 2
+            out_of_time = clock() - started >= time_limit and len(sittings) >= 2
+            over = out_of_time or len(sittings) == LOOKS[-1]
             if is_look(len(sittings)) or over or stop.wanted:
-                # Too few sittings say nothing, however the time went.
-                looks.append(_judge(sittings, tolerated, last=over and len(sittings) >= FIRST_LOOK))
+                looks.append(_judge(sittings, tolerated, last=over))
             if over or stop.wanted:
                 break
     return Comparison(
         looks[-1],
         tuple(looks),
-        {arm: _arm([time for sitting in sittings for time in sitting.times(arm)]) for arm in ARMS},
+        {arm: arm_of([time for sitting in sittings for time in sitting.times(arm)]) for arm in ARMS},
         tuple(tuple(sitting.median(arm) for arm in ARMS) for sitting in sittings),
         clock() - started,
         stop.wanted,
@@ -119,7 +129,8 @@ def _judge(sittings: Iterable[Sitting], tolerated: float, *, last: bool) -> Verd
     return judge(heads, again, tolerated=tolerated, last=last)
 
 
-def _arm(times: Sequence[float]) -> Arm:
+def arm_of(times: Sequence[float]) -> Arm:
+    """The statistics of an instance's queries, in milliseconds, and how many of them are outliers."""
     lower, upper = np.quantile(times, [0.25, 0.75])
     distance = FAR * (upper - lower)
     far = sum(not lower - distance <= time <= upper + distance for time in times)

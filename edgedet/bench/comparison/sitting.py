@@ -58,13 +58,14 @@ class Sitting:
 
     @property
     def head_over_base(self) -> float:
-        """Logarithm of the head's median over the geometric mean of the medians of the base's two instances.
+        """Logarithm of the head's time over the base's: the median, over turns, of the ratio of their medians.
 
-        Of medians of turns, and of those ratios the median: what changes between turns changes both sides.
+        What changes between turns changes both sides. Each turn takes one of the base's two instances, by turns: where
+        head and base are alike, either may then be the slower one as well, however skewed their times are. Against the
+        mean of both instances a head of the same speed would look slower on a machine that is mostly busy.
         """
-        return statistics.median(
-            math.log(head) - (math.log(base) + math.log(again)) / 2 for base, again, head in self._medians()
-        )
+        ratios = [math.log(head / (base, again)[turn % 2]) for turn, (base, again, head) in enumerate(self._medians())]
+        return statistics.median(ratios)
 
     @property
     def base_over_itself(self) -> float:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -51,14 +54,18 @@ class ProcessTimer:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, model, settings, trust), daemon=True)
-        self._process.start()
+        with _unheard_interrupts():
+            self._process.start()
         theirs.close()
-        self._answer()
+        try:
+            self._answer()
+        except BaseException:
+            self.close()
+            raise
 
     def times(self, count: int) -> list[float]:
         """The latencies of `count` queries."""
-        self._connection.send(count)
-        return self._answer()
+        return self._answer(count)
 
     def close(self) -> None:
         """Ends the process."""
@@ -68,8 +75,11 @@ class ProcessTimer:
             self._process.kill()
             self._process.join()
 
-    def _answer(self) -> list[float]:
+    def _answer(self, count: int | None = None) -> list[float]:
+        """To so many queries; without them, that the model is loaded."""
         try:
+            if count is not None:
+                self._connection.send(count)
             if not self._connection.poll(STARTING_SECONDS):
                 raise EdgedetError(f"the process of the model did not answer for {STARTING_SECONDS:.0f} s")
             answer: list[float] | EdgedetError = self._connection.recv()
@@ -127,5 +137,19 @@ def _serve(connection: Connection, model: Path, settings: Settings, trust: Trust
                 connection.send(timer.times(connection.recv()))
     except EdgedetError as error:
         connection.send(error)
-    except (EOFError, ConnectionError, KeyboardInterrupt):
+    except (EOFError, ConnectionError):
         pass
+
+
+@contextmanager
+def _unheard_interrupts() -> Iterator[None]:
+    """What is started within never hears Ctrl-C, which a terminal sends to all: only who asks it decides to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A process inherits that a signal is ignored, and Python leaves it so: from its first moment on.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

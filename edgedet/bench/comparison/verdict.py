@@ -59,7 +59,8 @@ def judge(head: Sequence[float], again: Sequence[float], *, tolerated: float, la
     It is `slower` where the whole interval lies beyond what is tolerated, and `same` where it lies within. An interval
     across the border asks for more sittings; in the last look a head is `slower` that is proven slower than the base
     and not proven to be tolerable. So what passes is proven to be tolerable. `faster` mirrors `slower`. Neither is said
-    of a difference that the base may have to itself, or whose ranks may be chance.
+    of a difference that the base may have to itself, or whose ranks may be chance. Fewer sittings than `FIRST_LOOK` say
+    nothing: of two, both medians lie on one side of the truth half of the time.
 
     Args:
         head: of each sitting, the logarithm of the head's time over the base's.
@@ -71,7 +72,8 @@ def judge(head: Sequence[float], again: Sequence[float], *, tolerated: float, la
     slowdown, noise = (_as_share(median_interval(values, error=error)) for values in (head, again))
     probability = signed_rank_probability(head)
     clear = probability < error and abs(slowdown.estimate) > floor_of(noise)
-    word = _word(slowdown, tolerated, clear=clear, last=last)
+    enough = len(head) >= FIRST_LOOK
+    word = word_of(slowdown, tolerated, clear=clear, last=last) if enough else "inconclusive"
     return Verdict(word, slowdown, noise, probability, tolerated, len(head), last or word != "inconclusive")
 
 
@@ -80,7 +82,15 @@ def floor_of(noise: Interval) -> float:
     return max(abs(noise.low), abs(noise.high))
 
 
-def _word(slowdown: Interval, tolerated: float, *, clear: bool, last: bool) -> Word:
+def word_of(slowdown: Interval, tolerated: float, *, clear: bool, last: bool) -> Word:
+    """The rule of `judge`.
+
+    Args:
+        slowdown: the head's, with its interval.
+        tolerated: slowdown, e.g. .03.
+        clear: whether it is more than noise.
+        last: whether this is the last look.
+    """
     gain = 1 - 1 / (1 + tolerated)
     if -gain < slowdown.low and slowdown.high < tolerated:
         return "same"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,3 +72,14 @@ def _paired(
             alone.append(layer)
     taken = {id(one) for one, _ in pairs}
     return pairs, [layer for layer in left if id(layer) not in taken], alone
+
+
+def beyond_noise(moves: Sequence[Move], again: Sequence[Move]) -> list[Move]:
+    """Those that differ by more than any layer of one model did between two tables of it.
+
+    Args:
+        moves: of two models.
+        again: of the base and the base once more.
+    """
+    noise = max((abs(move.difference_ms) for move in again), default=0.0)
+    return [move for move in moves if abs(move.difference_ms) > noise]

@@ -34,7 +34,10 @@ EXTERNAL_DATA_KEY = re.compile(rb"\x0a(\x08|\x88\x80*\x00)location")
 SPINNING = "session.intra_op.allow_spinning"
 KEEP_QUANTIZERS = "session.disable_quant_qdq"
 INT32_OUTPUTS = ("num_dets", "det_classes")
+SUFFIX_OF_PROVIDERS = "ExecutionProvider"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Those always known; others of this ONNX Runtime are called by what stands before their suffix: `openvino`."""
+
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -57,6 +60,7 @@ class OnnxRuntimeBackend:
             "intra_op_threads": options.intra_op_num_threads,
             "allow_spinning": options.get_session_config_entry(SPINNING),
             "keep_quantizers": options.get_session_config_entry(KEEP_QUANTIZERS),
+            **{f"provider_{key}": value for key, value in _options_of_provider(session).items()},
         }
         self.inputs = tuple(_tensor_info(tensor) for tensor in session.get_inputs())
         self.outputs = tuple(_tensor_info(tensor) for tensor in session.get_outputs())
@@ -109,7 +113,7 @@ def load(
     Args:
         path: the file; it must hold its weights itself.
         threads: threads for inference; None: one for each physical core.
-        device: `cpu` (None is the same) or `cuda`.
+        device: `cpu` (None is the same), `cuda`, or another provider of this ONNX Runtime, as `openvino`.
         operators: library of edgedet's operators for ONNX Runtime (`make operators`): code that is run. None: a file's
             operators are computed by their function bodies.
 
@@ -145,10 +149,12 @@ def open_session(
         threads, device, operators: see `load`.
         optimize, keep_quantizers: see `session_options`; quantizers are kept too where there is no session otherwise.
     """
-    if device not in PROVIDERS:
-        raise unknown_value("device", device, PROVIDERS)
-    provider = PROVIDERS[device]
-    if provider not in ort.get_available_providers():
+    available = ort.get_available_providers()
+    known = {**PROVIDERS, **{name.removesuffix(SUFFIX_OF_PROVIDERS).lower(): name for name in available}}
+    if device not in known:
+        raise unknown_value("device", device, known)
+    provider = known[device]
+    if provider not in available:
         raise EdgedetError(f"this ONNX Runtime has no {provider}", fix="pip install onnxruntime-gpu, or use the cpu")
     options = session_options(threads, optimize=optimize, keep_quantizers=keep_quantizers)
     otherwise = session_options(threads, optimize=optimize, keep_quantizers=True)
@@ -275,6 +281,12 @@ def _zeros(session: ort.InferenceSession) -> dict[str, NDArray[Any]]:
         )
         for tensor in session.get_inputs()
     }
+
+
+def _options_of_provider(session: ort.InferenceSession) -> dict[str, str]:
+    """Of the one that was asked for; the CPU has none."""
+    found: dict[str, str] = session.get_provider_options().get(session.get_providers()[0], {})
+    return found
 
 
 def _read_spec(session: ort.InferenceSession, path: Path) -> Spec:

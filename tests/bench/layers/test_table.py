@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgedet.bench.layers.moved import moved
+from edgedet.bench.layers.moved import beyond_noise, moved
 from edgedet.bench.layers.peak import Peak, last_cache_bytes, measure_peak
 from edgedet.bench.layers.plot import roofline_figure, save_roofline
 from edgedet.bench.layers.table import Layer, LayerTable, layer_table
@@ -96,6 +96,16 @@ class TestWhatMoved:
     def test_a_table_has_not_moved_from_itself(self) -> None:
         table = table_of(layer("a", 1), layer("a", 2), layer("b", 3, nodes=()))
         assert [move.difference_ms for move in moved(table, table)] == [0, 0, 0]
+
+    def test_what_differs_less_than_the_bases_own_layers_did_is_noise(self) -> None:
+        base, again = (table_of(layer("a", first), layer("b", 2), layer("c", 3)) for first in (1.0, 1.25))
+        head = table_of(layer("a", 1.25), layer("b", 2.5), layer("c", 2.5))
+        found = beyond_noise(moved(base, head), moved(base, again))
+        assert {move.label for move in found} == {"b", "c"}
+
+    def test_without_noise_everything_that_differs_moved(self) -> None:
+        base, head = table_of(layer("a", 1), layer("b", 2)), table_of(layer("a", 1), layer("b", 3))
+        assert [move.label for move in beyond_noise(moved(base, head), moved(base, base))] == ["b"]
 
 
 class TestAsTrtexec:

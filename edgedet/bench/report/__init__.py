@@ -1,0 +1,1 @@
+"""Measurements as one HTML page that needs no network: what `edgedet report` writes."""
