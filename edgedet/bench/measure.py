@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -167,6 +168,7 @@ def _samples(opened: Opened) -> tuple[Sample, ...]:
     return tuple(
         Sample(
             image=picture.name,
+            sha256=hashlib.sha256(picture.data).hexdigest(),
             detections=tuple(Box(xyxy=one.xyxy, score=one.score, name=one.name) for one in detections),
         )
         for picture, detections in zip(pictures, found, strict=True)

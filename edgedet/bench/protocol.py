@@ -16,6 +16,8 @@ from edgedet.spec import Postprocess, Preprocess
 
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch")
 
+OF_THE_LENGTH = ("iterations", "duration", "average_runs", "percentiles")
+
 Plain = str | int | float | bool | None
 
 
@@ -76,10 +78,12 @@ def differences(one: Protocol, other: Protocol) -> tuple[str, ...]:
 
 
 def compared_values(protocol: Protocol) -> dict[str, Any]:
-    """What has to be the same for figures to be compared."""
+    """What has to be the same for figures to be compared: how long was measured, and what was told of it, has not."""
     values = protocol.model_dump(mode="json")
     values["cpus"] = None if protocol.cpus is None else len(protocol.cpus)
     values["settings"]["input"].pop("path")
+    for name in OF_THE_LENGTH:
+        values["settings"].pop(name)
     return values
 
 

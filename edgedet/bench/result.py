@@ -15,7 +15,7 @@ from edgedet.bench.machine.memory import Memory
 from edgedet.bench.machine.power import Power
 from edgedet.bench.protocol import Model, Protocol
 from edgedet.bench.statistics import Statistics
-from edgedet.config import Frozen, parse
+from edgedet.config import Digest, Frozen, parse
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_text, write_text
 
@@ -53,10 +53,12 @@ class Sample(Frozen):
 
     Attributes:
         image: where it is.
+        sha256: of its file, so that a report shows no other file of that name.
         detections: best first.
     """
 
     image: str
+    sha256: Digest
     detections: tuple[Box, ...]
 
 

@@ -68,6 +68,11 @@ def test_which_of_equal_cores_and_where_the_images_lie_is_no_difference() -> Non
     assert differences(protocol(cpus=(2,)), protocol(cpus=None)) == ("cpus: 1, none",)
 
 
+def test_how_long_was_measured_and_what_was_told_of_it_makes_no_difference() -> None:
+    longer = Settings(iterations=99, duration=60, average_runs=5, percentiles=(50,), input=protocol().settings.input)
+    assert differences(protocol(), protocol(settings=longer)) == ()
+
+
 def test_other_images_are_a_difference() -> None:
     other = protocol(settings=Settings(input=Input(sha256="9" * 64)))
     assert differences(protocol(), other) == (f"settings.input.sha256: {'1' * 64}, {'9' * 64}",)

@@ -30,6 +30,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where edgedet was installed with it, pytest would load it twice, under two names."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, arguments: str, *options: object) -> pytest.RunResult:
     pytester.makepyfile(CALL.format(arguments=arguments))
     words = ["-p", "edgedet.bench.pytest_plugin", "-rs", "-s", *map(str, options)]
@@ -129,7 +135,7 @@ def test_a_percentage_is_one(pytester: pytest.Pytester, value: str) -> None:
 
 def test_models_are_not_timed_in_parallel(pytester: pytest.Pytester, models: Path) -> None:
     pytester.makeconftest("def pytest_configure(config): config.workerinput = {'workercount': 2, 'workerid': 'gw0'}\n")
-    found = run(pytester, f"{str(models / 'fast.onnx')!r}, {str(models / 'fast.onnx')!r}", "-p", "no:xdist")
+    found = run(pytester, f"{str(models / 'fast.onnx')!r}, {str(models / 'fast.onnx')!r}")
     found.assert_outcomes(failed=1)
     found.stdout.fnmatch_lines(["models are timed one at a time: *"])
 

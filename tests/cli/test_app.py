@@ -31,6 +31,8 @@ VERBS = [
     "inspect",
     "lint",
     "bench",
+    "gate",
+    "report",
     "doctor",
     "demo",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import cv2
 
+from edgedet.bench.inputs import FILE_LIMIT
 from edgedet.bench.report.markup import Markup, escaped, listed, paragraph
 from edgedet.bench.report.runs import Run
 from edgedet.bench.report.svg import COLOURS
 from edgedet.bench.result import Box, Sample
-from edgedet.data.images import read_image
+from edgedet.data.images import decode_image
 from edgedet.errors import EdgedetError
+from edgedet.files import read_bytes
 
 LONGEST_SIDE = 480
 JPEG_QUALITY = 80
@@ -32,7 +35,7 @@ class Canvas:
 
     Attributes:
         width, height: in the pixels that boxes are given in.
-        jpeg: the image, scaled down; None where the file is not there.
+        jpeg: the image, scaled down; None where the file is not there, or is another now.
     """
 
     width: float
@@ -46,8 +49,9 @@ def detections_markup(runs: Sequence[Run]) -> str:
     names = sorted({box.name for found in shown.values() for _, sample in found for box in sample.detections})
     colours = {name: f"var(--series-{place % len(COLOURS)})" for place, name in enumerate(names)}
     rows = []
-    for number, (image, found) in enumerate(shown.items()):
-        canvas = canvas_of(Path(image), [box for _, sample in found for box in sample.detections])
+    for number, ((image, digest), found) in enumerate(shown.items()):
+        boxes = [box for _, sample in found for box in sample.detections]
+        canvas = canvas_of(Path(image), digest, boxes)
         missing = "" if canvas.jpeg else ", whose file is not here"
         pictures = [
             _picture(f"image-{number}", place, run, sample, canvas, colours)
@@ -58,13 +62,15 @@ def detections_markup(runs: Sequence[Run]) -> str:
     return "".join(rows)
 
 
-def canvas_of(path: Path, boxes: Sequence[Box]) -> Canvas:
+def canvas_of(path: Path, sha256: str, boxes: Sequence[Box]) -> Canvas:
     """The image in a file, or where it cannot be had an empty one that the boxes fit on.
 
-    Only plain files are opened: a name in a stranger's result may be that of a pipe.
+    Only plain files are opened, and only what was measured is shown: a name in a stranger's result may be that of a
+    pipe, or of a picture that is nobody's business.
     """
     try:
-        pixels = read_image(path) if path.is_file() else None
+        data = read_bytes(path, limit=FILE_LIMIT) if path.is_file() else b""
+        pixels = decode_image(data) if hashlib.sha256(data).hexdigest() == sha256 else None
     except (EdgedetError, OSError, ValueError):
         pixels = None
     if pixels is None:
@@ -81,16 +87,16 @@ def canvas_of(path: Path, boxes: Sequence[Box]) -> Canvas:
     return Canvas(width, height, encoded.tobytes())
 
 
-def _by_image(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Sample]]]:
+def _by_image(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Sample]]]:
     """The images that most runs share; a model that was measured several times and found the same is in each once."""
-    found: dict[str, list[tuple[Run, Sample]]] = {}
+    found: dict[tuple[str, str], list[tuple[Run, Sample]]] = {}
     seen = set()
     for run in runs:
         for sample in run.result.samples:
             key = run.result.model.sha256, sample
             if key not in seen:
                 seen.add(key)
-                found.setdefault(sample.image, []).append((run, sample))
+                found.setdefault((sample.image, sample.sha256), []).append((run, sample))
     shared = sorted(found, key=lambda image: -len(found[image]))
     return {image: found[image] for image in shared[:MOST_IMAGES]}
 

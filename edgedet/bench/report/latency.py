@@ -61,10 +61,10 @@ def _draw_row(axes: Axes, bottom: int, run: Run, edges: np.ndarray, colour: str)
     axes.axhline(bottom, color=LINE, linewidth=0.6, zorder=0)
     median, far = run.result.latency.median, run.p99_ms
     axes.vlines(median, bottom, bottom + HILL, color=colour, linewidth=2.0)
-    told = f"{median:.4g} ms median"
+    told = f"{median:#.4g} ms median"
     if far is not None:
         axes.vlines(far, bottom, bottom + HILL, color=colour, linewidth=1.2, linestyle=":")
-        told += f", {far:.4g} p99"
+        told += f", {far:#.4g} p99"
     place = axes.get_yaxis_transform()
     axes.text(0, bottom + HILL + 0.08, run.name, transform=place, weight="bold", va="bottom")
     axes.text(1, bottom + HILL + 0.08, told, transform=place, ha="right", va="bottom", color=DIM)

@@ -35,8 +35,9 @@ tr.differs { background: var(--card); } tr.differs th::before { content: "\\2260
 .verdict { border-left: 4px solid var(--dim); padding: .5rem 1rem; margin: .75rem 0; background: var(--card); }
 .pass { border-color: var(--series-2); } .fail { border-color: var(--series-1); }
 @media (max-width: 40rem) { body { padding: 1rem .5rem 3rem; } .card { padding: .5rem; } }
-.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.picture { margin: 0; min-width: 0; } .picture svg { display: block; width: 100%; height: auto; border-radius: 6px; }
+.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
+.picture { margin: 0; min-width: 0; max-width: 37rem; }
+.picture svg { display: block; width: 100%; height: auto; border-radius: 6px; }
 .picture ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .picture figcaption { font-size: .875rem; padding-top: .25rem; } .canvas { fill: var(--line); }
 """
@@ -45,12 +46,13 @@ tr.differs { background: var(--card); } tr.differs th::before { content: "\\2260
 def style() -> str:
     """The page's style sheet."""
     light, dark = (
-        _variables({**paper, **{f"series-{place}": colour for place, colour in enumerate(series)}})
-        for paper, series in ((LIGHT, LIGHT_SERIES), (DARK, DARK_SERIES))
+        {f"series-{place}": colour for place, colour in enumerate(series)} for series in (LIGHT_SERIES, DARK_SERIES)
     )
+    # Photographs are as bright in the dark: boxes on them keep their colours.
     return (
-        f":root {{ color-scheme: light dark; {light} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}{RULES}"
+        f":root {{ color-scheme: light dark; {_variables({**LIGHT, **light})} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables({**DARK, **dark})} }} }}{RULES}"
+        f".pictures {{ {_variables(light)} }}\n"
     )
 
 

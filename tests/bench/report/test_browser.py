@@ -26,6 +26,7 @@ from edgedet.bench.layers.table import Layer, layer_table
 from edgedet.bench.machine.disturbance import Disturbance
 from edgedet.bench.report.page import write_report
 from edgedet.bench.result import Box, Result, Sample, write_result
+from edgedet.files import sha256_file
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -137,13 +138,14 @@ def result(name: str, folder: Path, **changes: Any) -> Result:
         Layer(f"backbone.stage{place}.a-long-name/Conv", "Conv", 0.1 * place + 0.1, 0.1, macs=10**6, bytes=10**5)
         for place in range(20)
     ]
+    scene = folder / "scene.png"
     table = layer_table("runtime 1", layers, runs=3, whole_run_ms=2.0, peak=Peak(30.0, 80.0, 6.0, 1))
     return found.model_copy(
         update={
             "model": found.model.model_copy(update={"path": name}),
             "map": 0.5,
             "layers": table.to_dict(),
-            "samples": (Sample(image=str(folder / "scene.png"), detections=boxes),),
+            "samples": (Sample(image=str(scene), sha256=sha256_file(scene), detections=boxes),),
             "disturbances": (Disturbance(kind="busy", what="others took 50% of the measured CPUs' time", value=0.5),),
         }
     )

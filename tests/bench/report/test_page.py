@@ -32,6 +32,7 @@ from edgedet.bench.report.runs import Contents, read_contents
 from edgedet.bench.report.style import DARK, DARK_SERIES, LIGHT, LIGHT_SERIES
 from edgedet.bench.report.svg import VARIABLES
 from edgedet.bench.result import Box, Result, Sample, write_result
+from edgedet.files import sha256_file
 
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "h3", "p", "b", "br", "small", "i"),
@@ -165,6 +166,9 @@ def test_a_gate_is_told_with_its_verdict_and_the_layers_that_moved(tmp_path: Pat
     assert all(told in text for told in ("0.200 to 0.900 ms", "gone, was 0.100 ms", "new, 0.050 ms"))
 
 
+DIGEST = "0" * 64
+
+
 class TestDetections:
     BOXES = (
         Box(xyxy=(10, 20, 110, 70), score=0.9, name="cat"),
@@ -177,8 +181,9 @@ class TestDetections:
         return path
 
     def test_models_stand_beside_each_other_on_one_copy_of_the_image(self, tmp_path: Path) -> None:
-        image = str(self.picture(tmp_path, 100, 200))
-        samples = [(Sample(image=image, detections=self.BOXES[:count]),) for count in (1, 2)]
+        image = self.picture(tmp_path, 100, 200)
+        digest = sha256_file(image)
+        samples = [(Sample(image=str(image), sha256=digest, detections=self.BOXES[:count]),) for count in (1, 2)]
         one, two = result(samples=samples[0]), result("b.onnx", samples=samples[1])
         found = section(page(contents_of(tmp_path, one, two)), "Detections")
         assert found.count("data:image/jpeg;base64,") == 1 and found.count('<use href="#image-0">') == 1
@@ -188,18 +193,22 @@ class TestDetections:
         assert '<rect x="10.0" y="20.0" width="100.0" height="50.0"' in found
 
     def test_a_model_that_was_measured_twice_is_there_once(self, tmp_path: Path) -> None:
-        samples = (Sample(image="gone.jpg", detections=self.BOXES[:1]),)
+        samples = (Sample(image="gone.jpg", sha256=DIGEST, detections=self.BOXES[:1]),)
         found = section(page(contents_of(tmp_path, result(samples=samples), result(samples=samples))), "Detections")
         assert found.count('<figure class="picture">') == 1
 
     def test_images_are_made_no_larger_than_they_are_shown(self, tmp_path: Path) -> None:
-        canvas = canvas_of(self.picture(tmp_path, 1000, 3000), ())
+        large = self.picture(tmp_path, 1000, 3000)
+        canvas = canvas_of(large, sha256_file(large), ())
         assert (canvas.width, canvas.height) == (3000, 1000) and canvas.jpeg is not None
         small = cv2.imdecode(np.frombuffer(canvas.jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert small.shape == (160, LONGEST_SIDE, 3)
-        assert cv2.imdecode(
-            np.frombuffer(canvas_of(self.picture(tmp_path, 30, 40), ()).jpeg or b"", np.uint8), cv2.IMREAD_COLOR
-        ).shape == (30, 40, 3)
+        small = self.picture(tmp_path, 30, 40)
+        jpeg = canvas_of(small, sha256_file(small), ()).jpeg or b""
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape == (30, 40, 3)
+
+    def test_another_picture_of_that_name_is_not_shown(self, tmp_path: Path) -> None:
+        assert canvas_of(self.picture(tmp_path, 30, 40), DIGEST, ()).jpeg is None
 
     @pytest.mark.parametrize("kind", ["missing", "no image", "folder", "pipe", "long", "null"])
     def test_what_is_no_image_is_a_canvas_that_the_boxes_fit_on(self, tmp_path: Path, kind: str) -> None:
@@ -211,11 +220,12 @@ class TestDetections:
         elif kind == "pipe":
             os.mkfifo(path)
         path = {"long": tmp_path / ("x" * 5000), "null": Path("a\0b")}.get(kind, path)
-        canvas = canvas_of(path, self.BOXES)
+        digest = sha256_file(path) if kind == "no image" else DIGEST
+        canvas = canvas_of(path, digest, self.BOXES)
         assert (canvas.width, canvas.height, canvas.jpeg) == (900.5, LARGEST_CANVAS, None)
 
     def test_the_page_says_that_the_image_is_not_here(self, tmp_path: Path) -> None:
-        samples = (Sample(image="/no/such/place/gone.jpg", detections=()),)
+        samples = (Sample(image="/no/such/place/gone.jpg", sha256=DIGEST, detections=()),)
         found = section(page(contents_of(tmp_path, result(samples=samples))), "Detections")
         assert "gone.jpg, whose file is not here" in found and "nothing found" in found
 
@@ -228,7 +238,7 @@ def hostile(text: str) -> Result:
         "model": found.model.model_copy(update={"path": text, "architecture": text, "random_weights": True}),
         "protocol": protocol(computer=COMPUTER.model_copy(update={"cpu": text}), backend=text, software={text: text}),
         "disturbances": (Disturbance(kind="busy", what=text, value=1.0),),
-        "samples": (Sample(image=text, detections=(box,)),),
+        "samples": (Sample(image=text, sha256=DIGEST, detections=(box,)),),
         "layers": {**layers(text), "runtime": text, "notes": [text]},
         "map": 0.5,
     }
