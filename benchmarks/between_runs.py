@@ -1,4 +1,4 @@
-"""How far two runs of one model on one machine lie apart: what `edgedet.bench.comparison.stored.ALLOWANCE` allows for.
+"""How far two runs of one model on one machine lie apart: what `edgedet gate --between-runs` asks for.
 
     python benchmarks/between_runs.py [--runs 20] [--pause 10]
 

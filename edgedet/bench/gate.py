@@ -27,8 +27,8 @@ from edgedet.progress import Track, no_progress
 MAX_DROP = 0.3
 
 OF_THE_MODEL = ("lowering", "strongly_typed", "keep_quantizers")
-"""Settings of backends that a model's file decides, as it decides its graph: an engine in float16 and one in INT8 differ
-in them, and are compared."""
+"""Settings of backends that a model's file decides, as it decides its graph: an engine in float16 and one in INT8 have
+different ones, and are compared."""
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 

@@ -25,6 +25,7 @@ class _Session:
 
     baseline: Path | None
     max_slowdown: float
+    between_runs: float
     time_limit: float
     report: Path | None
     fails_where_inconclusive: bool
@@ -53,6 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how much slower they may be than that (default: 3%%)",
     )
     group.addoption(
+        "--latency-between-runs",
+        metavar="PERCENT",
+        type=percentage,
+        default=55.0,
+        help="how far a stored result and a run of the same model may differ (default: 55%%)",
+    )
+    group.addoption(
         "--latency-time-limit",
         metavar="SECONDS",
         type=float,
@@ -78,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SESSION] = _Session(
         baseline=config.getoption("--latency-baseline"),
         max_slowdown=config.getoption("--latency-max-slowdown"),
+        between_runs=config.getoption("--latency-between-runs"),
         time_limit=config.getoption("--latency-time-limit"),
         report=config.getoption("--latency-report"),
         fails_where_inconclusive=config.getoption("--latency-inconclusive") == "fail",
@@ -157,6 +166,7 @@ class LatencyGate:
                 split=split,
                 max_slowdown=(self._session.max_slowdown if max_slowdown is None else max_slowdown) / 100,
                 max_drop=max_drop,
+                between_runs=self._session.between_runs / 100,
                 threads=threads,
                 device=device,
                 end_to_end=end_to_end,
@@ -208,6 +218,7 @@ def _compared(
     split: str | None,
     max_slowdown: float,
     max_drop: float,
+    between_runs: float,
     threads: int,
     device: str | None,
     end_to_end: bool,
@@ -219,7 +230,15 @@ def _compared(
     from edgedet.config import parse
 
     if base.suffix.lower() == STORED:
-        return run_stored_gate(base, model, data=data, split=split, max_slowdown=max_slowdown, max_drop=max_drop)
+        return run_stored_gate(
+            base,
+            model,
+            data=data,
+            split=split,
+            max_slowdown=max_slowdown,
+            max_drop=max_drop,
+            between_runs=between_runs,
+        )
     fed = Input() if data is None else Input(kind="dataset", path=data, split=split)
     values = {"duration": 1.0, "threads": threads, "device": device, "end_to_end": end_to_end, "input": fed}
     return run_gate(

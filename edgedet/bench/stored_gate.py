@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.bench.accuracy import Accuracy, measured_maps
 from edgedet.bench.comparison.compare import TOLERATED
-from edgedet.bench.comparison.stored import compare_stored
+from edgedet.bench.comparison.stored import BETWEEN_RUNS, compare_stored
 from edgedet.bench.gate import MAX_DROP, GateResult, existing, measured, require_one_protocol, require_single_queries
 from edgedet.bench.opening import NO_TRUST, Trust
 from edgedet.bench.reproduce import settings_of
@@ -31,6 +31,7 @@ def run_stored_gate(
     split: str | None = None,
     max_slowdown: float = TOLERATED,
     max_drop: float = MAX_DROP,
+    between_runs: float = BETWEEN_RUNS,
     trust: Trust = NO_TRUST,
     track: Track = no_progress,
 ) -> GateResult:
@@ -44,6 +45,7 @@ def run_stored_gate(
         split: which of them; None means the base's.
         max_slowdown: what is tolerated, e.g. .03.
         max_drop: mAP50-95 in points of 100 that may be lost.
+        between_runs: by how much two runs of one model may differ on this machine, e.g. .05.
         trust: what of the head's file may be run.
         track: watches the evaluation.
 
@@ -66,7 +68,12 @@ def run_stored_gate(
     require_one_protocol(stored, found, where=base)
     disturbed = bool(stored.disturbances or found.disturbances)
     comparison = compare_stored(
-        stored.latencies, found.latencies, tolerated=max_slowdown, seconds=found.wall_seconds, disturbed=disturbed
+        stored.latencies,
+        found.latencies,
+        tolerated=max_slowdown,
+        between_runs=between_runs,
+        seconds=found.wall_seconds,
+        disturbed=disturbed,
     )
     accuracy = None
     if data is not None and stored.map is not None:

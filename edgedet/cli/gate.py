@@ -65,6 +65,12 @@ def command(
             min=0, max=100, help="Build so many engines of each ONNX file, and compare those.", show_default="none"
         ),
     ] = 0,
+    between_runs: Annotated[
+        str,
+        typer.Option(
+            "--between-runs", metavar="PERCENT", help="How far a stored result and a run of the same model may differ."
+        ),
+    ] = "55%",
     shapes: measuring.ShapesOption = None,
     threads: measuring.ThreadsOption = 1,
     device: measuring.DeviceOption = None,
@@ -109,6 +115,7 @@ def command(
             split=split,
             max_slowdown=tolerated,
             max_drop=max_drop,
+            between_runs=measuring.share(between_runs, "--between-runs"),
             trust=trust,
             track=partial(output.track, unit="batches"),
         )

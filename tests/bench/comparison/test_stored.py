@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from edgedet.bench.comparison.compare import Comparison
-from edgedet.bench.comparison.stored import ALLOWANCE, BLOCKS, FEWEST_QUERIES, compare_stored
+from edgedet.bench.comparison.stored import BLOCKS, FEWEST_QUERIES, compare_stored
 from edgedet.errors import EdgedetError
+
+ALLOWANCE = 0.1
 
 
 def latencies(milliseconds: float, seed: int, count: int = 600) -> list[float]:
@@ -16,7 +18,7 @@ def latencies(milliseconds: float, seed: int, count: int = 600) -> list[float]:
 
 
 def compared(base: list[float], head: list[float], tolerated: float = 0.03, disturbed: bool = False) -> Comparison:
-    return compare_stored(base, head, tolerated=tolerated, seconds=2.5, disturbed=disturbed)
+    return compare_stored(base, head, tolerated=tolerated, between_runs=ALLOWANCE, seconds=2.5, disturbed=disturbed)
 
 
 def word(ratio: float, tolerated: float = 0.03, disturbed: bool = False) -> str:
