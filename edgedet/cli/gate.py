@@ -107,7 +107,8 @@ def command(
     trust = Trust(operators, force, allow_code)
     _require_outputs((base, head), (save, junit, markdown))
     if base.suffix.lower() == STORED:
-        _require_none_in_turn(context, base)
+        if others := _given(context, IN_TURN):
+            raise EdgedetError(f"the result says how to measure: {others}", where=base, fix="leave it out")
         found = run_stored_gate(
             base,
             head,
@@ -120,6 +121,8 @@ def command(
             track=partial(output.track, unit="batches"),
         )
     else:
+        if others := _given(context, ["between_runs"]):
+            raise EdgedetError(f"{others}: both are measured now, in turn", where=base, fix="leave it out")
         with _builds(base, builds, head, head_builds, engines, operators, data) as (bases, heads):
             found = run_gate(
                 bases,
@@ -147,13 +150,13 @@ def command(
     finish(found, save=save, as_json=as_json)
 
 
-def _require_none_in_turn(context: typer.Context, base: Path) -> None:
-    """Refuses options that a stored result leaves nothing to say of."""
+def _given(context: typer.Context, names: Sequence[str]) -> str:
+    """Those of the options that stand on the command line, as they are written there."""
     written = {option.name: option.opts[0] for option in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in IN_TURN}
-    given = [written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given:
-        raise EdgedetError(f"the result says how to measure: {', '.join(given)}", where=base, fix="leave it out")
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return ", ".join(
+        written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
+    )
 
 
 def _require_outputs(models: Sequence[Path], paths: Sequence[Path | None]) -> None:

@@ -19,6 +19,7 @@ from tiny_onnx import SIDE, SPEC, write_tiny_model
 from typer.testing import CliRunner, Result
 
 from edgedet.bench import gate
+from edgedet.bench.comparison.stored import BETWEEN_RUNS
 from edgedet.bench.gate import GateResult, run_gate
 from edgedet.bench.measure import measure
 from edgedet.bench.settings import Input, Settings
@@ -257,6 +258,7 @@ class TestVerbs:
             ([fast, fast, "--junit", fast], "name another file"),
             ([fast, fast, "--markdown", fast / "x.md"], "cannot write"),
             ([fast, fast, "--engines", "2", "--build", fast], "leave --engines out"),
+            ([fast, fast, "--between-runs", "5%"], "--between-runs: both are measured now"),
         ):
             found = invoke("gate", *arguments)
             assert found.exit_code == 2 and says in found.stderr, (arguments, found.stderr)
@@ -289,6 +291,13 @@ class TestStoredBaselines:
         assert found.exit_code == 1, found.stderr
         assert "fail: slower" in found.stdout and "the base was measured earlier, not in turn" in found.stdout
         assert "base again" not in found.stdout
+
+    def test_what_two_runs_may_differ_by_is_taken_from_the_command_line(
+        self, folder: Path, stored: Callable[..., Path]
+    ) -> None:
+        for options, allowed in (([], BETWEEN_RUNS), (["--between-runs", "7%"], 0.07)):
+            record = json.loads(invoke("gate", stored(), folder / "slow.onnx", *options, "--json").stdout)
+            assert record["comparison"]["verdict"]["noise"]["high"] == pytest.approx(allowed)
 
     def test_it_is_measured_as_the_base_was(self, folder: Path, stored: Callable[..., Path]) -> None:
         found = invoke("gate", stored(), folder / "fast.onnx", "--json")

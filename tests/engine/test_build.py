@@ -478,8 +478,10 @@ def test_bench_says_what_ran(trt10: TensorRT, built: Path, tmp_path: Path) -> No
         "lowering": "fp32",
         "strongly_typed": False,
         "largest_batch": 1,
-        "transfers": "pinned",
+        "transfers": True,
         "cuda_graph": True,
+        "spin": False,
+        "depth": 2,
     }
 
 
