@@ -116,13 +116,15 @@ def command(
     if model is None:
         if history is None:
             raise EdgedetError("no model", fix="write edgedet bench MODEL, or edgedet bench --history FILE")
-        if others := _given(context, [name for name in context.params if name not in ("history", "as_json")]):
+        if others := measuring.given_on_line(
+            context, [name for name in context.params if name not in ("history", "as_json")]
+        ):
             raise EdgedetError(f"{others}: there is no model to measure", fix="name a model")
         _show_history(history, as_json)
         return
-    if vs is None and (others := _given(context, OF_A_COMPARISON)):
+    if vs is None and (others := measuring.given_on_line(context, OF_A_COMPARISON)):
         raise EdgedetError(f"{others}: there is nothing to compare with", fix="add --vs BASE")
-    if vs is not None and (others := _given(context, OF_QUERIES)):
+    if vs is not None and (others := measuring.given_on_line(context, OF_QUERIES)):
         raise EdgedetError(f"a comparison does without {others}", where="--vs", fix="leave it out, or --vs")
     _require_outputs(model, (export_times, export_profile, roofline, save, history))
     from edgedet.bench.opening import Trust
@@ -151,7 +153,7 @@ def command(
     else:
         from edgedet.bench.reproduce import read_protocol, settings_of
 
-        if others := _given(context, OF_THE_PROTOCOL):
+        if others := measuring.given_on_line(context, OF_THE_PROTOCOL):
             raise EdgedetError(f"the protocol says that already: {others}", where=protocol, fix="leave it out")
         recorded = read_protocol(protocol)
         settings = settings_of(recorded, fed)
@@ -185,15 +187,6 @@ def command(
         raise failure
     if measurement.result.interrupted:
         raise KeyboardInterrupt
-
-
-def _given(context: typer.Context, names: Sequence[str]) -> str:
-    """Those of the options that stand on the command line, as they are written there."""
-    written = {option.name: option.opts[0] for option in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return ", ".join(
-        written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
-    )
 
 
 def _require_outputs(model: Path, paths: Sequence[Path | None]) -> None:
@@ -303,7 +296,7 @@ def _compare(
         time_limit=time_limit,
         fresh_processes=fresh_processes,
         trust=trust,
-        track=partial(output.track, unit="sittings"),
+        track=partial(output.track, unit="steps"),
     )
     finish(found, save=save, as_json=as_json)
 

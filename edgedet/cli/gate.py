@@ -107,7 +107,7 @@ def command(
     trust = Trust(operators, force, allow_code)
     _require_outputs((base, head), (save, junit, markdown))
     if base.suffix.lower() == STORED:
-        if others := _given(context, IN_TURN):
+        if others := measuring.given_on_line(context, IN_TURN):
             raise EdgedetError(f"the result says how to measure: {others}", where=base, fix="leave it out")
         found = run_stored_gate(
             base,
@@ -121,7 +121,7 @@ def command(
             track=partial(output.track, unit="batches"),
         )
     else:
-        if others := _given(context, ["between_runs"]):
+        if others := measuring.given_on_line(context, ["between_runs"]):
             raise EdgedetError(f"{others}: both are measured now, in turn", where=base, fix="leave it out")
         with _builds(base, builds, head, head_builds, engines, operators, data) as (bases, heads):
             found = run_gate(
@@ -144,19 +144,10 @@ def command(
                 fresh_processes=fresh_processes,
                 with_layers=layers,
                 trust=trust,
-                track=partial(output.track, unit="sittings"),
+                track=partial(output.track, unit="steps"),
             )
     _write(found, junit, markdown)
     finish(found, save=save, as_json=as_json)
-
-
-def _given(context: typer.Context, names: Sequence[str]) -> str:
-    """Those of the options that stand on the command line, as they are written there."""
-    written = {option.name: option.opts[0] for option in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return ", ".join(
-        written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
-    )
 
 
 def _require_outputs(models: Sequence[Path], paths: Sequence[Path | None]) -> None:

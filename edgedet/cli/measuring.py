@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,3 +145,12 @@ def _named_file(text: str) -> Path:
         fix = "write --loadInputs images:FILE"
         raise EdgedetError(f"{text!r} names no file for the input images", where="--loadInputs", fix=fix)
     return Path(path)
+
+
+def given_on_line(context: typer.Context, names: Sequence[str]) -> str:
+    """Those of the options that stand on the command line, as they are written there."""
+    written = {option.name: option.opts[0] for option in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return ", ".join(
+        written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
+    )
