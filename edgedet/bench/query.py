@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """When the stages of one inference began and ended, in milliseconds since the measurement's start.
 
     The stages are those of trtexec (NVIDIA/TensorRT, samples/common/sampleReporting.h, `InferenceTrace`). On a CPU
     nothing is copied: both copies take no time, and the host is busy with the whole computation.
+
+    A tuple, as it is made between queries: what is computed there finds its way into the caches of the next one.
 
     Attributes:
         stream: which of the streams ran it, from 0.
