@@ -17,7 +17,7 @@ from edgedet.bench.layers.profile import CPU, ONNX, profile_layers
 from edgedet.bench.measure import measure
 from edgedet.bench.opening import ENGINE, NO_TRUST, Trust
 from edgedet.bench.pinning import pinned
-from edgedet.bench.protocol import Protocol, differences
+from edgedet.bench.protocol import differences
 from edgedet.bench.result import Result
 from edgedet.bench.settings import Settings
 from edgedet.errors import EdgedetError
@@ -25,10 +25,6 @@ from edgedet.files import sha256_file
 from edgedet.progress import Track, no_progress
 
 MAX_DROP = 0.3
-
-OF_THE_MODEL = ("lowering", "strongly_typed", "keep_quantizers")
-"""Settings of backends that a model's file decides, as it decides its graph: an engine in float16 and one in INT8 have
-different ones, and are compared."""
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -179,15 +175,10 @@ def require_one_protocol(base: Result, head: Result, *, where: Path) -> None:
     Raises:
         EdgedetError: it says in what the protocols differ.
     """
-    found = differences(*(_without_the_models(result.protocol) for result in (base, head)))
+    found = differences(base.protocol, head.protocol)
     if found:
         fix = "compare models of one input size on one runtime and one machine"
         raise EdgedetError(f"measured under different protocols: {'; '.join(found)}", where=where, fix=fix)
-
-
-def _without_the_models(protocol: Protocol) -> Protocol:
-    settings = {name: value for name, value in protocol.backend_settings.items() if name not in OF_THE_MODEL}
-    return protocol.model_copy(update={"backend_settings": settings})
 
 
 def existing(path: Path) -> Path:

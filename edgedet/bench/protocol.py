@@ -18,6 +18,10 @@ PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu",
 
 OF_THE_LENGTH = ("iterations", "duration", "average_runs", "percentiles")
 
+OF_THE_MODEL = ("lowering", "strongly_typed", "keep_quantizers")
+"""Settings of backends that a model's file decides, as it decides its graph: an engine in float16 and one in INT8 have
+different ones, and are compared."""
+
 Plain = str | int | float | bool | None
 
 
@@ -84,6 +88,8 @@ def compared_values(protocol: Protocol) -> dict[str, Any]:
     values["settings"]["input"].pop("path")
     for name in OF_THE_LENGTH:
         values["settings"].pop(name)
+    for name in OF_THE_MODEL:
+        values["backend_settings"].pop(name, None)
     return values
 
 

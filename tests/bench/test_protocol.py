@@ -68,6 +68,16 @@ def test_which_of_equal_cores_and_where_the_images_lie_is_no_difference() -> Non
     assert differences(protocol(cpus=(2,)), protocol(cpus=None)) == ("cpus: 1, none",)
 
 
+def test_what_a_models_file_decides_makes_no_difference() -> None:
+    float16, int8 = (
+        protocol(backend_settings={"lowering": lowering, "strongly_typed": typed, "largest_batch": 1})
+        for lowering, typed in (("fp16", True), ("trt10", False))
+    )
+    assert differences(float16, int8) == ()
+    larger = protocol(backend_settings={"lowering": "fp16", "strongly_typed": True, "largest_batch": 8})
+    assert differences(float16, larger) == ("backend_settings.largest_batch: 1, 8",)
+
+
 def test_how_long_was_measured_and_what_was_told_of_it_makes_no_difference() -> None:
     longer = Settings(iterations=99, duration=60, average_runs=5, percentiles=(50,), input=protocol().settings.input)
     assert differences(protocol(), protocol(settings=longer)) == ()
