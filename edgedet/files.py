@@ -104,9 +104,9 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def require_output(path: Path, suffix: str) -> None:
-    """Finds out before long work, not after it, that a file of that kind cannot be written."""
-    if path.suffix != suffix:
+def require_output(path: Path, suffix: str | None = None) -> None:
+    """Finds out before long work, not after it, that a file, of that kind where one is given, cannot be written."""
+    if suffix is not None and path.suffix != suffix:
         raise EdgedetError(f"the file to write ends in {suffix}", where=path, fix=f"name it {path.name}{suffix}")
     if path.is_dir():
         raise EdgedetError("the path is a folder", where=path, fix="name a file")

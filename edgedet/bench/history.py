@@ -68,13 +68,6 @@ class History:
     entries: tuple[Entry, ...]
     faults: tuple[str, ...]
 
-    def by_protocol(self) -> dict[str, list[Entry]]:
-        """The entries that may be compared, by the protocol's id."""
-        groups: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            groups.setdefault(entry.protocol_id, []).append(entry)
-        return groups
-
 
 def entry_of(result: Result) -> Entry:
     """What the history keeps of a measurement."""

@@ -46,13 +46,6 @@ class Measurement:
     trace: Trace
 
 
-@dataclass(frozen=True)
-class _Limit:
-    iterations: int
-    duration: float
-    warm_up: float
-
-
 def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measurement:
     """Measures a model file, its process pinned to as many cores as its streams have threads.
 
@@ -85,8 +78,11 @@ def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measure
             after = read_condition(cpus)
         stages = None
         if opened.feed.tensor is None:
-            limit = _Limit(min(settings.iterations, STAGES_RUNS), min(settings.duration, STAGES_SECONDS), 0.0)
-            stages = time_stages(opened.detector, opened.feed, opened.batch, limit, stop)
+            shorter = {
+                "iterations": min(settings.iterations, STAGES_RUNS),
+                "duration": min(settings.duration, STAGES_SECONDS),
+            }
+            stages = time_stages(opened.detector, opened.feed, opened.batch, settings.model_copy(update=shorter), stop)
         samples = _samples(opened)
     protocol = Protocol(
         settings=settings.model_copy(update={"input": opened.feed.source}),

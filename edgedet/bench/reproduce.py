@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from edgedet.bench.protocol import Protocol
-from edgedet.bench.result import FILE_LIMIT
+from edgedet.bench.result import read_json
 from edgedet.bench.settings import Input, Settings
 from edgedet.config import parse
 from edgedet.errors import EdgedetError
-from edgedet.files import read_text
 
 WORDS = {"dataset": "a dataset", "image": "an image", "generated": "the generated image", "tensor": "a tensor"}
 
@@ -21,10 +19,7 @@ def read_protocol(path: Path) -> Protocol:
     Raises:
         EdgedetError: the file is something else.
     """
-    try:
-        value = json.loads(read_text(path, limit=FILE_LIMIT))
-    except (ValueError, RecursionError) as error:
-        raise EdgedetError("not valid JSON", where=path, fix="give what edgedet bench --save wrote") from error
+    value = read_json(path)
     if isinstance(value, dict) and value.get("kind") == "bench":
         value = value.get("protocol")
     if not isinstance(value, dict):

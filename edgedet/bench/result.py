@@ -127,16 +127,25 @@ def read_result(path: Path) -> Result:
     return parse(Result, read_record(path, "bench"), where=path)
 
 
+def read_json(path: Path) -> Any:
+    """What the JSON in a result's file stands for.
+
+    Raises:
+        EdgedetError: it is missing, too large or no JSON.
+    """
+    try:
+        return json.loads(read_text(path, limit=FILE_LIMIT))
+    except (ValueError, RecursionError) as error:
+        raise EdgedetError("not valid JSON", where=path, fix="give what edgedet bench --save wrote") from error
+
+
 def read_record(path: Path, *kinds: str) -> dict[str, Any]:
     """The JSON object in a result's file, of one of these kinds.
 
     Raises:
         EdgedetError: it is missing, too large or something else.
     """
-    try:
-        value = json.loads(read_text(path, limit=FILE_LIMIT))
-    except (ValueError, RecursionError) as error:
-        raise EdgedetError("not valid JSON", where=path, fix="give what edgedet bench --save wrote") from error
+    value = read_json(path)
     if not isinstance(value, dict) or value.get("kind") not in kinds:
         fix = "give what edgedet bench or edgedet gate wrote with --save"
         raise EdgedetError(f"not a result of edgedet ({' or '.join(kinds)})", where=path, fix=fix)

@@ -99,7 +99,7 @@ def markdown(found: GateResult) -> str:
             ],
         ),
     ]
-    moves = [move for move in found.moves if move.difference_ms][:SHOWN_LAYERS]
+    moves = found.moves[:SHOWN_LAYERS]
     if moves:
         rows = [[move.label, move.kind, f"{move.difference_ms:+.4f}"] for move in moves]
         lines += ["", *_table(["layer that moved", "kind", "ms"], rows)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,7 +125,9 @@ def command(
         raise EdgedetError(f"{others}: there is nothing to compare with", fix="add --vs BASE")
     if vs is not None and (others := measuring.given_on_line(context, OF_QUERIES)):
         raise EdgedetError(f"a comparison does without {others}", where="--vs", fix="leave it out, or --vs")
-    _require_outputs(model, (export_times, export_profile, roofline, save, history))
+    measuring.require_outputs(
+        (export_times, export_profile, roofline, save, history), [model], "the model that is to be measured"
+    )
     from edgedet.bench.opening import Trust
 
     trust = Trust(operators, force, allow_code)
@@ -187,20 +188,6 @@ def command(
         raise failure
     if measurement.result.interrupted:
         raise KeyboardInterrupt
-
-
-def _require_outputs(model: Path, paths: Sequence[Path | None]) -> None:
-    """Finds out before a measurement, not after it, that its result cannot be written."""
-    from edgedet.files import require_writable_folder
-
-    for path in paths:
-        if path is None:
-            continue
-        if path.resolve() == model.resolve():
-            raise EdgedetError("is the model that is to be measured", where=path, fix="name another file to write")
-        if path.is_dir():
-            raise EdgedetError("the path is a folder", where=path, fix="name a file")
-        require_writable_folder(path.parent)
 
 
 def _accuracy(model: Path, data: Path, split: str | None, trust: Trust) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,7 +105,7 @@ def command(
         raise EdgedetError("names a list of no dataset", where="--split", fix="add --data DATA")
     tolerated = measuring.share(max_slowdown, "--max-slowdown")
     trust = Trust(operators, force, allow_code)
-    _require_outputs((base, head), (save, junit, markdown))
+    measuring.require_outputs((save, junit, markdown), (base, head), "what is to be compared")
     if base.suffix.lower() == STORED:
         if others := measuring.given_on_line(context, IN_TURN):
             raise EdgedetError(f"the result says how to measure: {others}", where=base, fix="leave it out")
@@ -148,20 +148,6 @@ def command(
             )
     _write(found, junit, markdown)
     finish(found, save=save, as_json=as_json)
-
-
-def _require_outputs(models: Sequence[Path], paths: Sequence[Path | None]) -> None:
-    """Finds out before the comparison, not after it, that its result cannot be written."""
-    from edgedet.files import require_writable_folder
-
-    for path in paths:
-        if path is None:
-            continue
-        if path.resolve() in [model.resolve() for model in models]:
-            raise EdgedetError("is what is to be compared", where=path, fix="name another file to write")
-        if path.is_dir():
-            raise EdgedetError("the path is a folder", where=path, fix="name a file")
-        require_writable_folder(path.parent)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,9 +12,9 @@ from edgedet.cli import output
 
 if TYPE_CHECKING:
     from edgedet.bench.gate import GateResult
+    from edgedet.bench.layers.moved import Move
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
-SHOWN_LAYERS = 8
 
 
 def finish(found: GateResult, *, save: Path | None, as_json: bool) -> None:
@@ -35,7 +36,7 @@ def finish(found: GateResult, *, save: Path | None, as_json: bool) -> None:
 
 def render(found: GateResult) -> None:
     """The verdict, what it rests on, and which layers moved."""
-    from edgedet.bench.summary import disturbance_lines, sentences
+    from edgedet.bench.summary import SHOWN_LAYERS, disturbance_lines, sentences
 
     rows = [
         [
@@ -48,19 +49,18 @@ def render(found: GateResult) -> None:
     ]
     percentages = next(iter(found.comparison.arms.values())).latency.percentiles
     output.table(["ms", "median", *(f"p{value:g}" for value in percentages), "outliers"], rows)
-    _render_moves(found.moves)
+    _render_moves(found.moves[:SHOWN_LAYERS])
     for line in (*sentences(found), *disturbance_lines(found)):
         print(output.printable(line))
 
 
-def _render_moves(moves: Any) -> None:
-    shown = [move for move in moves if move.difference_ms][:SHOWN_LAYERS]
-    if shown:
+def _render_moves(moves: Sequence[Move]) -> None:
+    if moves:
         output.table(
             ["layer", "kind", "base, ms", "head, ms", "difference"],
             [
                 [move.label, move.kind, _ms(move.base_ms), _ms(move.head_ms), f"{move.difference_ms:+.4f}"]
-                for move in shown
+                for move in moves
             ],
         )
 

@@ -154,3 +154,25 @@ def given_on_line(context: typer.Context, names: Sequence[str]) -> str:
     return ", ".join(
         written[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"
     )
+
+
+def require_outputs(paths: Sequence[Path | None], given: Sequence[Path], what: str) -> None:
+    """Finds out before long work, not after it, that its result cannot be written.
+
+    Args:
+        paths: of the files to write; None is none.
+        given: the files that are read, which none of these may be.
+        what: the latter are to the one who gave them.
+
+    Raises:
+        EdgedetError: one cannot be written, or is given.
+    """
+    from edgedet.files import require_output
+
+    read = [path.resolve() for path in given]
+    for path in paths:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise EdgedetError(f"is {what}", where=path, fix="name another file to write")
+        require_output(path)

@@ -23,13 +23,11 @@ def command(
     The page needs no network and runs no script. Runs of different protocols are kept apart.
     """
     from edgedet.bench.report.page import write_report
-    from edgedet.cli import output
-    from edgedet.errors import EdgedetError
+    from edgedet.cli import measuring, output
     from edgedet.files import require_output
 
     require_output(out, ".html")
-    if out.resolve() in [run.resolve() for run in runs]:
-        raise EdgedetError("is what is to be shown", where=out, fix="name another file to write")
+    measuring.require_outputs([out], runs, "what is to be shown")
     contents = write_report(runs, out)
     output.emit({"page": out, "runs": [run.name for run in contents.runs]}, as_json, _render)
 

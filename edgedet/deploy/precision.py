@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
+from edgedet.bench.timing import each_ms
 from edgedet.data.find import DEFAULT_SPLIT, read_dataset
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
@@ -230,27 +231,14 @@ def block_of_layer(layer: str) -> str | None:
 def _interleaved_ms(loaded: Mapping[str, Detector], samples: Sequence[Sample]) -> dict[str, list[float]]:
     """The median of each round, in milliseconds. Engines take turns, so that a change of clocks hits all."""
     tensors = {name: _input(detector, samples) for name, detector in loaded.items()}
-    runs = {name: _runner(detector, tensors[name]) for name, detector in loaded.items()}
+    runs = {name: partial(detector.run, tensors[name]) for name, detector in loaded.items()}
     for run in runs.values():
-        _each_ms(run, WARM_UP_RUNS)
+        each_ms(run, WARM_UP_RUNS)
     medians: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
-            medians[name].append(statistics.median(_each_ms(run, RUNS)))
+            medians[name].append(statistics.median(each_ms(run, RUNS)))
     return medians
-
-
-def _runner(detector: Detector, tensor: Any) -> Callable[[], object]:
-    return lambda: detector.run(tensor)
-
-
-def _each_ms(run: Callable[[], object], count: int) -> Iterable[float]:
-    times = []
-    for _ in range(count):
-        start = perf_counter()
-        run()
-        times.append((perf_counter() - start) * 1e3)
-    return times
 
 
 def _input(detector: Detector, samples: Sequence[Sample]) -> Any:

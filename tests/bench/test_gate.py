@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.two_models import write_images, write_model
+from bench.two_models import write_model, write_models
 from tiny_onnx import SIDE, SPEC, write_tiny_model
 from typer.testing import CliRunner, Result
 
@@ -32,12 +32,7 @@ QUICK = Settings(duration=0.1, warm_up=10)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`fast.onnx`, `slow.onnx` that takes several times as long, `blind.onnx`, and labelled `images`."""
-    folder = tmp_path_factory.mktemp("models")
-    write_model(folder / "fast.onnx", convolutions=4)
-    write_model(folder / "slow.onnx", convolutions=40)
-    write_model(folder / "blind.onnx", convolutions=4, blind=True)
-    write_images(folder / "images")
-    return folder
+    return write_models(tmp_path_factory.mktemp("models"))
 
 
 def gated(base: Path, head: Path, **options: Any) -> GateResult:

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from bench.two_models import write_images, write_model
+from bench.two_models import write_model, write_models
 
 from edgedet.bench.measure import measure
 from edgedet.bench.settings import Settings
@@ -22,12 +22,7 @@ CALL = "def test_speed(latency_gate):\n    found = latency_gate({arguments})\n  
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`fast.onnx`, a `slow.onnx`, a `blind.onnx`, and labelled `images`."""
-    folder = tmp_path_factory.mktemp("models")
-    write_model(folder / "fast.onnx", convolutions=4)
-    write_model(folder / "slow.onnx", convolutions=40)
-    write_model(folder / "blind.onnx", convolutions=4, blind=True)
-    write_images(folder / "images")
-    return folder
+    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(autouse=True)

@@ -42,3 +42,12 @@ def write_images(folder: Path) -> Path:
         cv2.imwrite(str(folder / f"images/val/{name}.png"), picture(64, 64, (cell, "red")))
         (folder / f"images/val/{name}.jpg").unlink()
     return folder
+
+
+def write_models(folder: Path) -> Path:
+    """`fast.onnx`, `slow.onnx` that takes several times as long, `blind.onnx`, and labelled `images`."""
+    write_model(folder / "fast.onnx", convolutions=4)
+    write_model(folder / "slow.onnx", convolutions=40)
+    write_model(folder / "blind.onnx", convolutions=4, blind=True)
+    write_images(folder / "images")
+    return folder

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.bench.inputs import generated_image
 from edgedet.bench.layers.exported import exported_costs, nodes_of_kernels
 from edgedet.bench.layers.kernels import Kernel, read_kernels
-from edgedet.bench.layers.measuring import median_run_ms
+from edgedet.bench.layers.measuring import median_run_ms, picture_tensor
 from edgedet.bench.layers.peak import measure_peak
 from edgedet.bench.layers.table import Layer, LayerTable, layer_table
 from edgedet.bench.pinning import pinned
-from edgedet.data.images import read_image
 from edgedet.files import read_bytes
 from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT, load, profile_runs
 from edgedet.runtime.detector import Detector
@@ -50,9 +48,7 @@ def profile_onnx(
     """
     with pinned(threads):
         detector = Detector(*load(model, threads=threads, operators=operators))
-        picture = generated_image() if image is None else read_image(image)
-        batch = detector.backend.inputs[0].shape[0] or 1
-        tensor, _ = detector.preprocess([picture] * batch)
+        tensor = picture_tensor(detector, image)
         whole_run_ms = median_run_ms(detector, tensor, runs=runs, warmup=warmup)
         events = profile_runs(
             read_bytes(model, limit=MODEL_LIMIT),
@@ -61,7 +57,7 @@ def profile_onnx(
             threads=threads,
             operators=operators,
         )
-        costs, notes = exported_costs(model, batch=batch)
+        costs, notes = exported_costs(model, batch=len(tensor))
         peak = measure_peak(threads) if with_peak and costs is not None else None
     return layer_table(
         detector.backend.name,

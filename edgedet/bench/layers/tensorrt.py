@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedet.bench.inputs import generated_image
 from edgedet.bench.layers.exported import exported_costs
-from edgedet.bench.layers.measuring import median_run_ms
+from edgedet.bench.layers.measuring import median_run_ms, picture_tensor
 from edgedet.bench.layers.table import Layer, LayerTable, layer_table
-from edgedet.data.images import read_image
 from edgedet.engine.inspect import layers as inspected
 from edgedet.engine.inspect.nodes import is_quantizer, is_weight, nodes_of
 from edgedet.engine.inspect.reading import read_engine_information
@@ -69,16 +67,14 @@ def profile_engine(
     """
     backend, spec = load(engine, operators=operators, force=force, allow_code=allow_code)
     detector = Detector(backend, spec)
-    picture = generated_image() if image is None else read_image(image)
-    batch = backend.inputs[0].shape[0] or 1
-    tensor, _ = detector.preprocess([picture] * batch)
+    tensor = picture_tensor(detector, image)
     whole_run_ms = median_run_ms(detector, tensor, runs=runs, warmup=warmup)
     samples: dict[str, list[float]] = {}
     for _ in range(runs):
         for name, milliseconds in backend.layer_times({backend.inputs[0].name: tensor}, runs=1).items():
             samples.setdefault(name, []).append(milliseconds)
     information = read_engine_information(backend.information(), where=engine)
-    costs, notes = (None, (NO_SOURCE,)) if source is None else exported_costs(source, batch=batch)
+    costs, notes = (None, (NO_SOURCE,)) if source is None else exported_costs(source, batch=len(tensor))
     return layer_table(
         backend.name,
         engine_layers(samples, information, costs),
