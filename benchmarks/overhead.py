@@ -3,10 +3,12 @@
     python benchmarks/overhead.py [--models shufflenetv2_0.5x@128 ...] [--time-limit 120]
 
 The loop is ort_loop.cpp. It is loaded into this process and runs the very ONNX Runtime that Python runs, with the same
-settings. It is measured in turn with the queries of `edgedet bench`, and then with plain calls of `session.run`, as
-`edgedet gate` measures: few queries a turn, everything loaded anew again and again. It goes on until the whole interval
-of the difference lies within the bound, which is 1 % or 20 microseconds, whichever is more, or beyond it, or the time
-is over. The difference is taken within turns; the milliseconds are medians of all queries, and drift with the machine.
+settings. It is measured in turn with the queries of `edgedet bench`; then with itself called from Python for each
+query, as the interpreter takes caches from whatever it calls; then with plain calls of `session.run`. It is done as
+`edgedet gate` does it, everything loaded anew again and again, but in runs of queries, so that both have the caches to
+themselves for a while, as in a measurement. It goes on until the whole interval of the difference lies within the
+bound, which is 1 % or 20 microseconds, whichever is more, or beyond it, or the time is over. The difference is taken
+within turns; the milliseconds are medians of the runs' medians, and drift with the machine.
 
 Needs g++, and ONNX Runtime's C headers: in ONNXRUNTIME_INCLUDE_DIR, or from where `make operators` gets them.
 """
@@ -30,7 +32,7 @@ from protocol import print_protocol
 
 from edgedet.bench.comparison.compare import compare
 from edgedet.bench.comparison.interval import Interval
-from edgedet.bench.comparison.sitting import BASE, HEAD, Opener
+from edgedet.bench.comparison.sitting import BASE, HEAD, Opener, Timer
 from edgedet.bench.comparison.timers import model_opener
 from edgedet.bench.opening import NO_TRUST, open_model
 from edgedet.bench.pinning import pinned
@@ -43,6 +45,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("shufflenetv2_0.5x@128", "shufflenetv2_0.5x@320", "mobilenetv2_0.5@320")
 BOUND, BOUND_MS = 0.01, 0.020
 TRIAL_RUNS = 50
+RUN = 10
+"""Queries of which a median is taken; a turn has three of them."""
 SETTINGS = Settings()
 
 
@@ -65,6 +69,13 @@ class LoopTimer:
         self._library.loop_close(self._loop)
 
 
+class CalledTimer(LoopTimer):
+    """A model that the C++ loop runs, called from Python for each query, as what the interpreter touches costs too."""
+
+    def times(self, count: int) -> list[float]:
+        return [time for _ in range(count) for time in super(CalledTimer, self).times(1)]
+
+
 class PlainTimer:
     """A model that plain calls of `session.run` run."""
 
@@ -82,6 +93,23 @@ class PlainTimer:
 
     def close(self) -> None:
         """The memory goes with the object."""
+
+
+class InRuns:
+    """What times runs of queries, instead of queries: the median of each."""
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def times(self, count: int) -> list[float]:
+        return [statistics.median(self._timer.times(RUN)) for _ in range(count)]
+
+    def close(self) -> None:
+        self._timer.close()
+
+
+def in_runs(opener: Opener) -> Opener:
+    return lambda number: InRuns(opener(number))
 
 
 def fetch_headers() -> str:
@@ -111,7 +139,7 @@ def row(name: str, way: str, loop: Opener, head: Opener, time_limit: float) -> s
     with closing(loop(0)) as timer:
         alone = statistics.median(timer.times(TRIAL_RUNS))
     bound = max(BOUND, BOUND_MS / alone)
-    found = compare(loop, head, tolerated=bound, time_limit=time_limit)
+    found = compare(in_runs(loop), in_runs(head), tolerated=bound, time_limit=time_limit)
     if found.interrupted:
         raise KeyboardInterrupt
     base, other = (found.arms[arm].latency.median for arm in (BASE, HEAD))
@@ -133,6 +161,7 @@ def rows(name: str, folder: Path, library: ctypes.CDLL, time_limit: float) -> No
         opened.tensor.tofile(values)
         ways: dict[str, Opener] = {
             "`edgedet bench`": model_opener([model], SETTINGS),
+            "C++, called for each query": lambda number: CalledTimer(library, model, values),
             "`session.run`": lambda number: PlainTimer(model, opened.feeds),
         }
         for way, head in ways.items():

@@ -13,12 +13,12 @@ from tiny_onnx import SPEC, picture, tiny_model
 CELLS = [(0, 0, 8, 8), (16, 24, 24, 32), (56, 56, 64, 64)]
 
 
-def write_model(path: Path, *, convolutions: int = 8, blind: bool = False) -> Path:
+def write_model(path: Path, *, convolutions: int = 8, kernel: int = 3, blind: bool = False) -> Path:
     """The tiny detector behind convolutions that change nothing; a blind one mistakes red for green."""
     model = tiny_model()
     model.graph.node[0].input[0] = model.graph.node[3].input[0] = f"x{convolutions}"
     chain = [
-        helper.make_node("Conv", [f"x{place}", f"k{place}"], [f"x{place + 1}"], f"conv{place}", pads=[1] * 4)
+        helper.make_node("Conv", [f"x{place}", f"k{place}"], [f"x{place + 1}"], f"conv{place}", pads=[kernel // 2] * 4)
         for place in range(convolutions)
     ]
     chain[0].input[0] = "images"
@@ -26,9 +26,9 @@ def write_model(path: Path, *, convolutions: int = 8, blind: bool = False) -> Pa
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     for place in range(convolutions):
-        kernel = np.zeros((3, 3, 3, 3), np.float32)
-        kernel[range(3), [1, 0, 2] if blind and place == 0 else range(3), 1, 1] = 1
-        model.graph.initializer.append(numpy_helper.from_array(kernel, f"k{place}"))
+        weights = np.zeros((3, 3, kernel, kernel), np.float32)
+        weights[range(3), [1, 0, 2] if blind and place == 0 else range(3), kernel // 2, kernel // 2] = 1
+        model.graph.initializer.append(numpy_helper.from_array(weights, f"k{place}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
     return path

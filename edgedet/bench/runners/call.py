@@ -34,5 +34,6 @@ class CallRunner:
 
     def collect(self) -> Query:
         """The times of the oldest query that was not collected."""
-        start, end = ((seconds - self._zero) * 1e3 for seconds in self._done.popleft())
+        start, end = self._done.popleft()
+        start, end = (start - self._zero) * 1e3, (end - self._zero) * 1e3
         return Query(self._stream, start, end, start, start, start, end, end, end)
