@@ -13,13 +13,13 @@ from edgedet.bench.comparison.compare import TIME_LIMIT, TOLERATED, Comparison, 
 from edgedet.bench.comparison.spread import BuildSpread, build_spread
 from edgedet.bench.comparison.timers import model_opener
 from edgedet.bench.layers.moved import Move, beyond_noise, moved
-from edgedet.bench.layers.profile import CPU, ONNX, profile_layers
+from edgedet.bench.layers.profile import ONNX, profile_layers
 from edgedet.bench.measure import measure
 from edgedet.bench.opening import ENGINE, NO_TRUST, Trust
 from edgedet.bench.pinning import pinned
 from edgedet.bench.protocol import differences
 from edgedet.bench.result import Result
-from edgedet.bench.settings import Settings
+from edgedet.bench.settings import CPU, Settings
 from edgedet.errors import EdgedetError
 from edgedet.files import sha256_file
 from edgedet.progress import Track, no_progress

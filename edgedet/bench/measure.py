@@ -12,7 +12,7 @@ from edgedet.bench.loop import Paced, Trace, paced, saturated
 from edgedet.bench.machine.clocks import read_clock_settings
 from edgedet.bench.machine.condition import read_condition
 from edgedet.bench.machine.disturbance import disturbances
-from edgedet.bench.machine.identity import read_computer
+from edgedet.bench.machine.identity import gpu_of_engines, gpu_of_other_runtimes, read_computer
 from edgedet.bench.machine.limits import read_limits
 from edgedet.bench.machine.memory import MemoryMeter
 from edgedet.bench.machine.power import PowerMeter
@@ -21,7 +21,7 @@ from edgedet.bench.pinning import pinned
 from edgedet.bench.protocol import Model, Protocol, installed_software
 from edgedet.bench.query import Query
 from edgedet.bench.result import Box, CameraPace, Result, Sample
-from edgedet.bench.settings import Settings
+from edgedet.bench.settings import CPU, Settings
 from edgedet.bench.stages import time_stages
 from edgedet.bench.statistics import Statistics, statistics
 from edgedet.files import sha256_file
@@ -62,13 +62,14 @@ def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measure
         ModuleNotFoundError: a backend's package is not installed.
     """
     is_engine = model.suffix.lower() == ENGINE
+    on_gpu = is_engine or settings.device not in (None, CPU)
     with pinned(settings.threads * settings.streams) as cores, deferred_interrupt() as stop:
         cpus = tuple(cores or ())
         with MemoryMeter(on_gpu=is_engine) as memory:
             opened = open_model(model, settings, trust)
             runners = open_runners(opened, settings)
             before = read_condition(cpus)
-            with PowerMeter(measured_cpus=cpus, on_gpu=is_engine) as power:
+            with PowerMeter(measured_cpus=cpus, on_gpu=on_gpu) as power:
                 pace = None
                 if settings.fps is None:
                     trace = saturated(runners, settings, stop)
@@ -86,7 +87,7 @@ def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measure
         samples = _samples(opened)
     protocol = Protocol(
         settings=settings.model_copy(update={"input": opened.feed.source}),
-        computer=read_computer(with_gpu=is_engine),
+        computer=read_computer(gpu=gpu_of_engines() if is_engine else gpu_of_other_runtimes() if on_gpu else None),
         clocks=read_clock_settings(cpus),
         cpus=None if cores is None else cpus,
         software=installed_software(),

@@ -12,6 +12,9 @@ from edgedet.config import Digest, Frozen
 from edgedet.spec import Side
 
 Batch = Annotated[int, Field(ge=1, le=1024)]
+CPU = "cpu"
+"""`Settings.device`; so is None, but for engines."""
+
 Percentage = Annotated[float, Field(ge=0, le=100)]
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from edgedet.bench.layers.table import LayerTable
 from edgedet.bench.opening import ENGINE, NO_TRUST, Trust
+from edgedet.bench.settings import CPU
 from edgedet.errors import EdgedetError
 
-ONNX, CPU = ".onnx", "cpu"
+ONNX = ".onnx"
 
 
 def profile_layers(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import closing
 from pathlib import Path
 
 from edgedet.bench.machine import kernel_files
+from edgedet.bench.machine.nvml import find_nvml
 from edgedet.bench.machine.processor import read_processor
 from edgedet.config import Frozen
+from edgedet.errors import EdgedetError
 from edgedet.trt import cuda
 from edgedet.trt.machine import read_machine
 
@@ -44,16 +47,13 @@ class Computer(Frozen):
     is_virtual: bool | None = None
 
 
-def read_computer(root: Path = kernel_files.ROOT, *, with_gpu: bool = False) -> Computer:
+def read_computer(root: Path = kernel_files.ROOT, *, gpu: str | None = None) -> Computer:
     """What this computer says of itself. Needs no rights; a file that cannot be read or understood counts as absent.
 
     Args:
         root: the folder that holds `proc`, `sys`, `etc` and `var`; system, kernel, architecture and the number of CPUs
             are those of the system that runs.
-        with_gpu: ask CUDA for the GPU's name, which takes memory on it.
-
-    Raises:
-        EdgedetError: the GPU's name was asked for, and there is no CUDA or no GPU.
+        gpu: the name of the GPU that computes, see `gpu_of_engines` and `gpu_of_other_runtimes`.
     """
     machine = read_machine(root)
     processor = read_processor(kernel_files.text(root / "proc/cpuinfo") or "")
@@ -68,7 +68,28 @@ def read_computer(root: Path = kernel_files.ROOT, *, with_gpu: bool = False) -> 
         board=machine.board,
         jetpack=machine.jetpack,
         l4t=machine.l4t,
-        gpu=cuda.gpu().name if with_gpu else None,
+        gpu=gpu,
         gpu_driver=machine.driver,
         is_virtual=processor.is_virtual,
     )
+
+
+def gpu_of_engines() -> str:
+    """The name of CUDA's current GPU. To ask takes memory on it.
+
+    Raises:
+        EdgedetError: there is no CUDA or no GPU.
+    """
+    return cuda.gpu().name
+
+
+def gpu_of_other_runtimes() -> str | None:
+    """The name of the computer's only NVIDIA GPU; None where there is none, or several, or the driver does not say."""
+    try:
+        found = find_nvml()
+        if found is None:
+            return None
+        with closing(found):
+            return found.gpu_name()
+    except EdgedetError:
+        return None

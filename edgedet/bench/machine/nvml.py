@@ -17,6 +17,9 @@ LIBRARY = "libnvidia-ml.so.1"
 
 NVML_TEMPERATURE_GPU = 0
 
+NAME_BYTES = 96
+"""`NVML_DEVICE_NAME_V2_BUFFER_SIZE`."""
+
 THROTTLE_REASONS: Mapping[int, str] = {
     0x04: "power limit",
     0x08: "hardware slowdown",
@@ -52,6 +55,12 @@ class Nvml:
         except EdgedetError:
             self.close()
             raise
+
+    def gpu_name(self) -> str:
+        """As the driver calls it."""
+        name = ctypes.create_string_buffer(NAME_BYTES)
+        self._call("nvmlDeviceGetName", self._device, name, ctypes.c_uint(NAME_BYTES))
+        return name.value.decode(errors="replace")
 
     def read(self) -> Reading | None:
         """On average since the last time by the counter of energy, where the GPU has one; else as the GPU says.

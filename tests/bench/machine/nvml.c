@@ -47,6 +47,13 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **device) {
     return SUCCESS;
 }
 
+int nvmlDeviceGetName(void *device, char *name, unsigned size) {
+    static const char known[] = "NVIDIA T4";
+    if (device != &opened || size < sizeof known) return INVALID_ARGUMENT;
+    memcpy(name, known, sizeof known);
+    return SUCCESS;
+}
+
 static int is_lost(void *device) { return device != &opened || questions++ >= LOST; }
 
 int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) {

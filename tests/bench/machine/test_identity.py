@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgedet.bench.machine import nvml
 from edgedet.bench.machine.clocks import (
     ClockSettings,
     current_megahertz,
@@ -17,7 +18,7 @@ from edgedet.bench.machine.clocks import (
     read_clock_settings,
 )
 from edgedet.bench.machine.cores import one_per_core, siblings
-from edgedet.bench.machine.identity import Computer, read_computer
+from edgedet.bench.machine.identity import Computer, gpu_of_engines, gpu_of_other_runtimes, read_computer
 from edgedet.config import parse
 from edgedet.errors import EdgedetError
 from edgedet.trt import cuda
@@ -96,20 +97,24 @@ class TestComputer:
         assert (found.kernel, found.cpu_count) == (platform.release(), os.cpu_count())
         assert parse(Computer, json.loads(found.model_dump_json())) == found
 
-    def test_the_gpu_is_asked_for_its_name(self, grow: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_gpu_of_an_engine_is_asked_for_its_name(self, grow: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cuda, "gpu", lambda: cuda.Gpu("Orin", "8.7", 8, 1 << 33))
         root = grow({"proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun"})
-        found = read_computer(root, with_gpu=True)
+        found = read_computer(root, gpu=gpu_of_engines())
         assert (found.gpu, found.gpu_driver) == ("Orin", "580.65.06")
         assert read_computer(root).gpu is None
 
-    def test_a_gpu_that_is_not_there_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_gpu_that_an_engine_does_not_find_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def none() -> cuda.Gpu:
             raise EdgedetError("no GPU")
 
         monkeypatch.setattr(cuda, "gpu", none)
         with pytest.raises(EdgedetError, match="no GPU"):
-            read_computer(with_gpu=True)
+            gpu_of_engines()
+
+    def test_other_runtimes_may_compute_on_what_nvidia_does_not_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(nvml, "LIBRARY", "no-such-library.so")
+        assert gpu_of_other_runtimes() is None
 
 
 class TestClocks:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgedet.bench.machine import nvml, power, tegrastats
+from edgedet.bench.machine.identity import gpu_of_other_runtimes
 from edgedet.bench.machine.power import NO_SOURCE, Power, PowerMeter
 from edgedet.bench.machine.tegrastats import TOTALS, rails
 from edgedet.config import parse
@@ -240,6 +241,12 @@ class TestNvml:
         assert found.watts == pytest.approx(30, rel=0.05)
         assert found.energy_joules == pytest.approx(30 * found.seconds, rel=0.05)
         assert found.throttle_reasons == ()
+        assert opened.times_open() == 0
+
+    @pytest.mark.parametrize(("gpus", "name"), [(1, "NVIDIA T4"), (2, None)], ids=["one GPU", "several"])
+    def test_its_name(self, library: Callable[..., ctypes.CDLL], gpus: int, name: str | None) -> None:
+        opened = library(gpus=gpus)
+        assert gpu_of_other_runtimes() == name
         assert opened.times_open() == 0
 
     @pytest.mark.parametrize("old", [False, True], ids=["newer driver", "older driver"])
