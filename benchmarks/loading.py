@@ -2,13 +2,21 @@
 
     python benchmarks/loading.py DATA [--split train] [--workers 0 1 2]
 
-Cold: every image is decoded for every tile of every mosaic. Cached: decoded images are kept, as in training.
+Cold: every image is decoded for every tile of every mosaic. Cached: decoded images are kept, as in training. A row's
+images/s are those of all workers, and of one of them.
+
+Where the package `ultralytics` can be imported, its loader is timed beside ours, on the same images, with its own
+augmentation at its defaults, of which the mosaic is one too. It is AGPL, and no dependency: install it into an
+environment of its own, a copy of this one (`pip install ultralytics`).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,9 +24,11 @@ from protocol import print_protocol
 
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.clean import trainable
+from edgedet.data.convert import convert
 from edgedet.data.find import read_dataset, split_of
+from edgedet.losses.detection import total
 from edgedet.losses.gfl import gfl_loss
-from edgedet.models.heads.gfl import anchor_points
+from edgedet.models.heads.geometry import anchor_points
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Preprocess
 from edgedet.train.config import OptimizerConfig
@@ -29,7 +39,7 @@ from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
 
 BATCH, IMGSZ = 16, 320
-WARMUP_EPOCHS = 3
+WARMUP_EPOCHS, TIMED_EPOCHS = 3, 4
 
 
 def main() -> None:
@@ -42,18 +52,35 @@ def main() -> None:
     keep_freed_memory()
     dataset = read_dataset(arguments.data)
     samples, _ = trainable(split_of(dataset, arguments.split))
-    print("| loader | mosaic | workers | images/s |\n| --- | --- | --- | --- |")
+    print("| loader | images | mosaic | workers | images/s | a worker |\n| --- | --- | --- | --- | --- | --- |")
+    packages = ["edgedet", "torch", "opencv-python-headless"]
     for workers in arguments.workers:
         for cached in (False, True):
             for mosaic in (0.0, 1.0):
                 rate = loading_rate(samples, mosaic=mosaic, workers=workers, cache_mib=1024 if cached else 0)
-                print(f"| {'cached' if cached else 'cold'} | {mosaic:.0f} | {workers} | {rate:.0f} |", flush=True)
+                print_rate("edgedet", cached, mosaic, workers, rate)
+    if importlib.util.find_spec("ultralytics") is not None:
+        packages.append("ultralytics")
+        with tempfile.TemporaryDirectory() as folder:
+            converted = Path(folder) / "yolo"
+            convert(dataset, "yolo", converted)
+            for workers in arguments.workers:
+                for cached in (False, True):
+                    for mosaic in (0.0, 1.0):
+                        rate = ultralytics_rate(converted, arguments.split, mosaic, workers, cached)
+                        print_rate("ultralytics", cached, mosaic, workers, rate)
     print("\n| training step | precision | images/s |\n| --- | --- | --- |")
     for model in arguments.models:
         for precision in (None, torch.bfloat16):
             rate = training_rate(model, len(dataset.class_names), samples, precision)
             print(f"| {model} | {'float32' if precision is None else 'bfloat16'} | {rate:.1f} |", flush=True)
-    print_protocol("edgedet", "torch", imgsz=IMGSZ, batch=BATCH, threads=torch.get_num_threads())
+    print_protocol(*packages, imgsz=IMGSZ, batch=BATCH, threads=torch.get_num_threads())
+
+
+def print_rate(loader: str, cached: bool, mosaic: float, workers: int, rate: float) -> None:
+    """A row of the table; without workers the main process loads."""
+    images = "cached" if cached else "cold"
+    print(f"| {loader} | {images} | {mosaic:.0f} | {workers} | {rate:.0f} | {rate / max(workers, 1):.0f} |", flush=True)
 
 
 def _loader(samples, *, mosaic: float, workers: int, cache_mib: int, epochs: int):
@@ -71,13 +98,35 @@ def _loader(samples, *, mosaic: float, workers: int, cache_mib: int, epochs: int
 
 def loading_rate(samples, *, mosaic: float, workers: int, cache_mib: int) -> float:
     """Images a second of the epochs after the cache is warm."""
-    plan, loader = _loader(samples, mosaic=mosaic, workers=workers, cache_mib=cache_mib, epochs=WARMUP_EPOCHS + 4)
-    first = WARMUP_EPOCHS * plan.steps_per_epoch
-    started = 0.0
-    for step, _ in enumerate(loader):
+    epochs = WARMUP_EPOCHS + TIMED_EPOCHS
+    plan, loader = _loader(samples, mosaic=mosaic, workers=workers, cache_mib=cache_mib, epochs=epochs)
+    return _rate((len(batch.keys) for batch in loader), WARMUP_EPOCHS * plan.steps_per_epoch)
+
+
+def ultralytics_rate(converted: Path, split: str, mosaic: float, workers: int, cached: bool) -> float:
+    """The same of Ultralytics' loader, over a dataset in YOLO's format."""
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data import build_dataloader, build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
+
+    cache = "ram" if cached else False
+    settings = get_cfg(overrides={"task": "detect", "imgsz": IMGSZ, "mosaic": mosaic, "cache": cache})
+    data = check_det_dataset(str(converted / "data.yaml"))
+    dataset = build_yolo_dataset(settings, data[split], BATCH, data, mode="train")
+    loader = build_dataloader(dataset, BATCH, workers, shuffle=True)
+    sizes = (len(batch["img"]) for _ in range(WARMUP_EPOCHS + TIMED_EPOCHS) for batch in loader)
+    return _rate(sizes, WARMUP_EPOCHS * len(loader))
+
+
+def _rate(sizes: Iterable[int], first: int) -> float:
+    """Images a second in the batches after number `first`, given how many each has."""
+    images, started = 0, 0.0
+    for step, size in enumerate(sizes):
         if step == first:
             started = time.perf_counter()
-    return (plan.total_steps - 1 - first) * BATCH / (time.perf_counter() - started)
+        elif step > first:
+            images += size
+    return images / (time.perf_counter() - started)
 
 
 def training_rate(model: str, classes: int, samples, precision: torch.dtype | None) -> float:
@@ -93,7 +142,7 @@ def training_rate(model: str, classes: int, samples, precision: torch.dtype | No
         with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
             logits = detector(images)
         optimizer.zero_grad()
-        gfl_loss(logits, points, strides, targets).total.backward()
+        total(gfl_loss(logits, points, strides, targets)).backward()
         optimizer.step()
         if step:
             best = min(best, time.perf_counter() - started)

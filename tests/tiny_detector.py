@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from edgedet.models.activations import make_activation
-from edgedet.models.heads.gfl import BINS
+from edgedet.models.heads.geometry import anchor_points
+from edgedet.models.heads.gfl import BINS, decode
 from edgedet.spec import Preprocess, Spec
 
 STRIDES = (8, 16)
@@ -43,6 +44,12 @@ class TinyDetector(nn.Module):
         maps = [torch.cat([second, first], dim=1), coarse]
         logits = [output(one).flatten(2) for output, one in zip(self.outputs, maps, strict=True)]
         return torch.cat(logits, dim=2).transpose(1, 2)
+
+    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return anchor_points(height, width, self.strides)
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        return decode(raw, points, strides, self.num_classes)
 
 
 def tiny_spec(height: int = 64, width: int = 96) -> Spec:

@@ -25,6 +25,7 @@ from edgedet.cli import (
     predict,
     quantize,
     report_page,
+    sweep,
     train,
 )
 from edgedet.cli import eval as eval_verb
@@ -86,6 +87,7 @@ def _options(
 app.add_typer(data.app, name="data")
 app.command("models")(models.command)
 app.command("train")(train.command)
+app.command("sweep")(sweep.command)
 app.command("eval")(eval_verb.command)
 app.command("predict")(predict.command)
 app.command("quantize")(quantize.command)

@@ -74,6 +74,15 @@ def show(
     count: Annotated[int, typer.Option(min=1, max=200, help="Images, spread evenly over the split.")] = 20,
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .jpg or .webp).")] = Path("sheet.png"),
     faults: Annotated[bool, typer.Option("--faults", help="Only images that `data check` finds fault with.")] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="What the network sees: `default`, or YAML with settings of `edgedet train`, or of its augmentation.",
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="With --augment: how often each image is drawn.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="With --augment: of every random choice.")] = 0,
     json_: Json = False,
 ) -> None:
     """Write a contact sheet: images with boxes and names."""
@@ -85,10 +94,23 @@ def show(
     require_picture_name(out, [sample for samples in dataset.splits.values() for sample in samples])
     split = split or next(iter(dataset.splits))
     samples = faulty_samples(dataset, split, output.track) if faults else split_of(dataset, split)
-    shown = spread(samples, count)
-    title = f"{dataset.root.absolute().name}   {split}   {len(shown)} of {len(samples)} images"
-    save_sheet(contact_sheet(shown, dataset.class_names, title=title, track=output.track), out)
-    output.emit({"out": out, "split": split, "images": len(shown)}, json_, lambda result: print(result["out"]))
+    title = f"{dataset.root.absolute().name}   {split}"
+    if augment is None:
+        shown = spread(samples, count)
+        title += f"   {len(shown)} of {len(samples)} images"
+        sheet = contact_sheet(shown, dataset.class_names, title=title, track=output.track)
+        images = len(shown)
+    else:
+        from edgedet.data.sheet import augmented_sheet
+        from edgedet.train.preview import augmented_images, read_recipe
+
+        recipe = read_recipe(augment)
+        drawn = augmented_images(samples, recipe, count=count, draws=draws, seed=seed, track=output.track)
+        images = len(drawn) // draws
+        title += f"   {images} images, {draws} times each   {augment}, seed {seed}"
+        sheet = augmented_sheet(drawn, dataset.class_names, title=title, columns=draws, track=output.track)
+    save_sheet(sheet, out)
+    output.emit({"out": out, "split": split, "images": images}, json_, lambda result: print(result["out"]))
 
 
 @app.command()

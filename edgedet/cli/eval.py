@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgedet.cli import output
+from edgedet.cli.eval_text import render
 from edgedet.cli.options import AllowCodeOption, ForceOption, OperatorsOption
 from edgedet.errors import EdgedetError
 
@@ -45,7 +46,22 @@ def command(
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the precision-recall curve there.", show_default="not written"),
+        typer.Option(
+            metavar="DIR",
+            help="Draw the precision-recall curve there, and what --f1, --confusion and --errors find.",
+            show_default="not drawn",
+        ),
+    ] = None,
+    voc: Annotated[bool, typer.Option("--voc", help="Pascal VOC's AP: by 11 points (2007) and by all points.")] = False,
+    f1: Annotated[bool, typer.Option("--f1", help="The score threshold with the highest F1.")] = False,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Which class is taken for which.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Errors by cause, and the AP that each cause costs (TIDE).")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="--voc, --f1, --confusion and --errors.")] = False,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="--confusion counts detections with a score above this.", show_default="0.25"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -58,7 +74,18 @@ def command(
     from functools import partial
 
     from edgedet.evaluate import run
+    from edgedet.evaluate.analysis import Wanted
+    from edgedet.evaluate.confusion import SCORE_THRESHOLD
 
+    wanted = Wanted(
+        voc=voc or everything,
+        f1=f1 or everything,
+        confusion=confusion or everything,
+        errors=errors or everything,
+        confusion_score=SCORE_THRESHOLD if score is None else score,
+    )
+    if score is not None and not wanted.confusion:
+        raise EdgedetError("--score needs --confusion", fix="add --confusion, or leave --score out")
     if predictions is not None:
         _require_no_model_options(
             threads=threads,
@@ -70,7 +97,7 @@ def command(
             speed=speed or None,
         )
         (data,) = _expect(paths, 1, "edgedet eval --predictions results.json DATA")
-        evaluation = run.evaluate_results(predictions, data, split=split, plots=plots)
+        evaluation = run.evaluate_results(predictions, data, split=split, plots=plots, wanted=wanted)
     else:
         model, data = _expect(paths, 2, "edgedet eval MODEL DATA")
         evaluation = run.evaluate_model(
@@ -85,9 +112,10 @@ def command(
             allow_code=allow_code,
             save_predictions=save_predictions,
             plots=plots,
+            wanted=wanted,
             track=partial(output.track, unit="images", per_item=batch),
         )
-    output.emit(evaluation.to_dict(), as_json, lambda result: _render(result, with_speed=speed))
+    output.emit(evaluation.to_dict(), as_json, lambda result: render(result, with_speed=speed))
 
 
 def _expect(paths: list[Path], count: int, form: str) -> list[Path]:
@@ -102,26 +130,3 @@ def _require_no_model_options(**options: object) -> None:
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             raise EdgedetError(f"{option} needs a model, not --predictions", fix=f"leave {option} out")
-
-
-def _render(result: dict[str, Any], *, with_speed: bool) -> None:
-    rows = [[one["name"], one["objects"], _share(one["ap50"]), _share(one["ap"])] for one in result["classes"]]
-    objects = sum(one["objects"] for one in result["classes"])
-    rows.append(["all", objects, _share(result["map50"]), _share(result["map"])])
-    output.table(["class", "objects", "AP50", "AP50-95"], rows, title=f"{result['images']} images")
-    sizes = [
-        [size, _share(result[f"map_{size}"]), _share(result[f"ar_{size}"])] for size in ("small", "medium", "large")
-    ]
-    output.table(["size of object", "AP50-95", "AR100"], sizes)
-    print(
-        f"AP75 {_share(result['map75'])}, "
-        f"AR1 {_share(result['ar1'])}, AR10 {_share(result['ar10'])}, AR100 {_share(result['ar100'])}"
-    )
-    if with_speed and result["speed_ms_per_image"] is not None:
-        stages = result["speed_ms_per_image"]
-        parts = ", ".join(f"{stage} {milliseconds:.2f} ms" for stage, milliseconds in stages.items())
-        print(f"speed an image: {parts}; together {sum(stages.values()):.2f} ms")
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

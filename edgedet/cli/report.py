@@ -22,6 +22,7 @@ EXTRA_OF_PACKAGE = {
     "onnx_ir": "train",
     "onnxruntime": "ort",
     "onnxscript": "train",
+    "optuna": "sweep",
     "polygraphy": "trt",
     "tensorboard": "train",
     "torch": "train",

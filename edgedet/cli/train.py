@@ -28,6 +28,9 @@ def command(
         bool,
         typer.Option("--qat", help="Quantization-aware training of the float checkpoint that --init names, for INT8."),
     ] = False,
+    teacher: Annotated[
+        Path | None, typer.Option(help="A larger detector's checkpoint, of the same classes, to learn from as well.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of the settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. optimizer.lr=0.001; may be repeated.")
@@ -61,7 +64,7 @@ def command(
         "tensorboard": tensorboard,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if resume is not None and (given or qat or config or set_ or init or overwrite or out != DEFAULT_OUT):
+    if resume is not None and (given or qat or config or set_ or init or teacher or overwrite or out != DEFAULT_OUT):
         raise EdgedetError("a resumed run keeps its settings", where="--resume", fix="leave the other settings out")
 
     from functools import partial
@@ -77,7 +80,10 @@ def command(
         run = partial(loop.resume, resume)
         folder = resume
     else:
-        values = override({**(load_yaml(config) if config else {}), **given}, set_ or [])
+        values = {**(load_yaml(config) if config else {}), **given}
+        if teacher is not None:
+            values = merged(values, {"teacher": {"checkpoint": str(teacher)}})
+        values = override(values, set_ or [])
         if qat:
             values.setdefault("qat", {})
         if values.get("qat") is not None and init is not None:

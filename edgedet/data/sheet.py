@@ -1,4 +1,4 @@
-"""A contact sheet: images of a dataset with their boxes, a legend of the classes, file names below."""
+"""A contact sheet: images with their boxes, as in the dataset or augmented, a legend of the classes, names below."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.draw import MUTED, Colour, class_colour, draw_boxes, put_text, readable_on, text_size
 from edgedet.data.images import Image, read_image
 from edgedet.data.sample import Sample
@@ -63,14 +65,40 @@ def contact_sheet(
     Raises:
         EdgedetError: there are no samples, or too many.
     """
-    if not 1 <= len(samples) <= MAX_IMAGES:
-        raise EdgedetError(f"a sheet shows 1 to {MAX_IMAGES} images, not {len(samples)}")
-    cells = [_cell(sample, class_names, without_boxes) for sample in track(samples, "drawing")]
+    _require_a_number_that_fits(len(samples))
+    cells = [_sample_cell(sample, class_names, without_boxes) for sample in track(samples, "drawing")]
     columns = min(len(cells), max(1, math.ceil(math.sqrt(len(cells) * 1.2))))
-    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    width = max(columns, 2) * (_CELL_WIDTH + _MARGIN) + _MARGIN
-    header = _header(samples, class_names, title, width)
-    return np.vstack([header, *(_row(row, width) for row in rows)])
+    labels = np.concatenate([sample.labels[~sample.ignore] for sample in samples])
+    ignored = sum(int(sample.ignore.sum()) for sample in samples)
+    return _sheet(cells, columns, labels, ignored, class_names, title)
+
+
+def augmented_sheet(
+    images: Sequence[tuple[str, LabelledImage]],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    columns: int,
+    track: Track = no_progress,
+) -> Image:
+    """A picture of up to `MAX_IMAGES` augmented images with their boxes, row by row; weights of objects are shown.
+
+    Args:
+        images: each with its name.
+        class_names: in label order.
+        title: above all.
+        columns: images in a row.
+        track: reports the progress.
+
+    Raises:
+        EdgedetError: there are no images, or too many.
+    """
+    _require_a_number_that_fits(len(images))
+    cells = [
+        _cell(name, item.image, item.boxes, item.labels, class_names, scores=item.weights)
+        for name, item in track(images, "drawing")
+    ]
+    return _sheet(cells, columns, np.concatenate([item.labels for _, item in images]), 0, class_names, title)
 
 
 def require_picture_name(path: Path, samples: Sequence[Sample] = ()) -> None:
@@ -97,21 +125,56 @@ def save_sheet(sheet: Image, path: Path) -> None:
     write_bytes(path, data.tobytes())
 
 
-def _cell(sample: Sample, class_names: Sequence[str], without_boxes: str) -> _Cell:
+def _require_a_number_that_fits(images: int) -> None:
+    if not 1 <= images <= MAX_IMAGES:
+        raise EdgedetError(f"a sheet shows 1 to {MAX_IMAGES} images, not {images}")
+
+
+def _sheet(
+    cells: Sequence[_Cell],
+    columns: int,
+    labels: NDArray[np.int64],
+    ignored: int,
+    class_names: Sequence[str],
+    title: str,
+) -> Image:
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    width = max(columns, 2) * (_CELL_WIDTH + _MARGIN) + _MARGIN
+    header = _header(labels, ignored, class_names, title, width)
+    return np.vstack([header, *(_row(row, width) for row in rows)])
+
+
+def _sample_cell(sample: Sample, class_names: Sequence[str], without_boxes: str) -> _Cell:
     name = sample.image.name
     try:
         image = read_image(sample.image)
     except EdgedetError as error:
         return _Cell(None, f"{name}: {error.what}")
+    return _cell(
+        name, image, sample.boxes, sample.labels, class_names, muted=sample.ignore, without_boxes=without_boxes
+    )
+
+
+def _cell(
+    name: str,
+    image: Image,
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    *,
+    scores: NDArray[np.float32] | None = None,
+    muted: NDArray[np.bool_] | None = None,
+    without_boxes: str = "background",
+) -> _Cell:
     height, width = image.shape[:2]
     scale = min(_CELL_WIDTH / width, _MAX_CELL_HEIGHT / height, _MAX_MAGNIFICATION)
     resized_height, resized_width = max(1, round(height * scale)), max(1, round(width * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale > 2 else cv2.INTER_LINEAR
     resized = np.asarray(cv2.resize(image, (resized_width, resized_height), interpolation=interpolation), np.uint8)
     zoom = np.array([resized_width / width, resized_height / height] * 2, np.float64)
-    drawn = draw_boxes(resized, sample.boxes * zoom, sample.labels, class_names, muted=sample.ignore)
-    boxes = f"{len(sample.boxes)} box{'es' * (len(sample.boxes) > 1)}" if len(sample.boxes) else without_boxes
-    return _Cell(drawn, f"{name}  {width}x{height}  {boxes}")
+    drawn = draw_boxes(resized, boxes * zoom, labels, class_names, scores=scores, muted=muted)
+    count = f"{len(boxes)} box{'es' * (len(boxes) > 1)}" if len(boxes) else without_boxes
+    return _Cell(drawn, f"{name}  {width}x{height}  {count}")
 
 
 def _row(cells: Sequence[_Cell], width: int) -> Image:
@@ -131,11 +194,11 @@ def _row(cells: Sequence[_Cell], width: int) -> Image:
     return row
 
 
-def _header(samples: Sequence[Sample], class_names: Sequence[str], title: str, width: int) -> Image:
+def _header(labels: NDArray[np.int64], ignored: int, class_names: Sequence[str], title: str, width: int) -> Image:
     """The title, and below it each class in its colour with the number of its boxes on the sheet."""
-    shown = _boxes_by_class(samples, len(class_names))
+    counts = np.bincount(labels, minlength=len(class_names))
+    shown = [(label, int(count)) for label, count in enumerate(counts) if count]
     entries = [(f"{class_names[label]}  {count}", class_colour(label)) for label, count in shown[:_MAX_LEGEND]]
-    ignored = sum(int(sample.ignore.sum()) for sample in samples)
     if ignored:
         entries.append((f"ignored  {ignored}", MUTED))
     if len(shown) > _MAX_LEGEND:
@@ -155,14 +218,6 @@ def _header(samples: Sequence[Sample], class_names: Sequence[str], title: str, w
         cv2.rectangle(header, (left, top), (left + entry_width, top + height), colour, cv2.FILLED)
         put_text(header, text, left + 8, top + height - 8, _LEGEND_SCALE, readable_on(colour))
     return header
-
-
-def _boxes_by_class(samples: Sequence[Sample], classes: int) -> list[tuple[int, int]]:
-    """`(label, number of boxes)` of the classes that are there, the ignored not counted, in label order."""
-    counts = sum(
-        (np.bincount(sample.labels[~sample.ignore], minlength=classes) for sample in samples), np.zeros(classes, int)
-    )
-    return [(label, int(count)) for label, count in enumerate(counts) if count]
 
 
 def _filled(height: int, width: int, colour: Colour) -> Image:

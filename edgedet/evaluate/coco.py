@@ -85,10 +85,10 @@ class Metrics:
         """The numbers as JSON can hold them (nan becomes None), without the curves."""
         names = [name for name in self.__dataclass_fields__ if name not in ("classes", "precision50")]
         classes = [
-            {"name": one.name, "objects": one.objects, "ap": _finite(one.ap), "ap50": _finite(one.ap50)}
+            {"name": one.name, "objects": one.objects, "ap": finite(one.ap), "ap50": finite(one.ap50)}
             for one in self.classes
         ]
-        return {**{name: _finite(getattr(self, name)) for name in names}, "classes": classes}
+        return {**{name: finite(getattr(self, name)) for name in names}, "classes": classes}
 
 
 def coco_metrics(samples: Sequence[Sample], detections: Sequence[ScoredBoxes], class_names: Sequence[str]) -> Metrics:
@@ -130,6 +130,11 @@ def coco_metrics(samples: Sequence[Sample], detections: Sequence[ScoredBoxes], c
         classes=classes,
         precision50=np.where(curves < 0, np.nan, curves),
     )
+
+
+def finite(value: float) -> float | None:
+    """The number as JSON can hold it: None for nan."""
+    return None if math.isnan(value) else value
 
 
 def _precision_and_recall(
@@ -198,10 +203,6 @@ def _mean(values: NDArray[np.float64]) -> float:
     """The mean of the values that were measured (the library marks the others -1)."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else math.nan
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _silent(*_: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgedet.data.find import DEFAULT_SPLIT, read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.data.sample import Dataset, Sample
 from edgedet.errors import EdgedetError
+from edgedet.evaluate.analysis import NOTHING, Analysis, Wanted, analyse, draw
 from edgedet.evaluate.coco import Metrics, ScoredBoxes, coco_metrics
 from edgedet.evaluate.plots import save_precision_recall
 from edgedet.evaluate.predictions import category_ids, read_results, write_results
@@ -42,17 +43,23 @@ class Evaluation:
         speed: milliseconds an image by stage, averaged over all batches but the first, which warms up (over that one
             where it is the only one); None where a results file was scored.
         detections: what was found on each image; class ids in the order of the data's classes.
+        analysis: what was asked for beside COCO's numbers.
+        pictures: the files that were drawn.
     """
 
     metrics: Metrics
     images: int
     speed: Timings | None
     detections: Sequence[ScoredBoxes] = field(repr=False, compare=False)
+    analysis: Analysis = field(default=Analysis(), repr=False, compare=False)
+    pictures: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON can hold them."""
+        """The numbers as JSON can hold them; `pictures`, as text, where any were drawn."""
         speed = None if self.speed is None else self.speed.to_dict()
-        return {"images": self.images, **self.metrics.to_dict(), "speed_ms_per_image": speed}
+        pictures = {"pictures": [str(path) for path in self.pictures]} if self.pictures else {}
+        numbers = {"images": self.images, **self.metrics.to_dict(), "speed_ms_per_image": speed}
+        return {**numbers, **self.analysis.to_dict(), **pictures}
 
 
 def evaluate(
@@ -110,6 +117,7 @@ def evaluate_model(
     allow_code: bool = False,
     save_predictions: Path | None = None,
     plots: Path | None = None,
+    wanted: Wanted = NOTHING,
     track: Track = no_progress,
 ) -> Evaluation:
     """Evaluates a model file on a split of a dataset; `evaluate` on paths.
@@ -123,7 +131,8 @@ def evaluate_model(
         device: `cpu` (None is the same), `cuda`, ...
         operators, force, allow_code: see `load_detector`.
         save_predictions: where the detections are written as a COCO results file.
-        plots: folder for the precision-recall curve.
+        plots: folder for the pictures: the precision-recall curve, and those of what is wanted.
+        wanted: what is worked out beside COCO's metrics.
         track: watches the batches.
     """
     _require_writable(plots, save_predictions)
@@ -137,26 +146,27 @@ def evaluate_model(
     evaluation = evaluate(detector, samples, dataset.class_names, batch=batch, track=track)
     if save_predictions is not None:
         write_results(save_predictions, samples, evaluation.detections, category_ids(dataset))
-    _plot(evaluation, plots)
-    return evaluation
+    return _completed(evaluation, samples, dataset.class_names, wanted, plots)
 
 
-def evaluate_results(results: Path, data: Path, *, split: str | None = None, plots: Path | None = None) -> Evaluation:
+def evaluate_results(
+    results: Path, data: Path, *, split: str | None = None, plots: Path | None = None, wanted: Wanted = NOTHING
+) -> Evaluation:
     """Scores a COCO results file (`edgedet.evaluate.predictions` says how it names images and classes).
 
     Args:
         results: the results file, of whatever detector.
         data: any dataset that `edgedet.data.find.read_dataset` takes.
         split: None means the dataset's only split, else `val`.
-        plots: folder for the precision-recall curve.
+        plots: folder for the pictures: the precision-recall curve, and those of what is wanted.
+        wanted: what is worked out beside COCO's metrics.
     """
     _require_writable(plots, None)
     dataset = read_dataset(data)
     samples = _samples(dataset, split)
     detections = read_results(results, samples, category_ids(dataset))
     evaluation = Evaluation(coco_metrics(samples, detections, dataset.class_names), len(samples), None, detections)
-    _plot(evaluation, plots)
-    return evaluation
+    return _completed(evaluation, samples, dataset.class_names, wanted, plots)
 
 
 def class_order(model_names: Sequence[str], data_names: Sequence[str]) -> NDArray[np.int64]:
@@ -207,9 +217,20 @@ def _require_writable(plots: Path | None, save_predictions: Path | None) -> None
             require_writable_folder(folder)
 
 
-def _plot(evaluation: Evaluation, folder: Path | None) -> None:
-    if folder is not None:
-        save_precision_recall(evaluation.metrics, folder / "precision_recall.png")
+def _completed(
+    evaluation: Evaluation,
+    samples: Sequence[Sample],
+    class_names: Sequence[str],
+    wanted: Wanted,
+    folder: Path | None,
+) -> Evaluation:
+    """With what is wanted beside COCO's metrics, and with pictures where there is a folder for them."""
+    analysis = analyse(samples, evaluation.detections, class_names, wanted)
+    if folder is None:
+        return replace(evaluation, analysis=analysis)
+    curve = folder / "precision_recall.png"
+    save_precision_recall(evaluation.metrics, curve)
+    return replace(evaluation, analysis=analysis, pictures=(curve, *draw(analysis, samples, class_names, folder)))
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -78,16 +78,20 @@ def is_folded(model: ModelProto, spec: Spec, batch: int | None) -> Iterator[str]
 
 
 def has_the_promised_interface(model: ModelProto, spec: Spec, batch: int | None) -> Iterator[str]:
-    """`images` in, `boxes` and `scores` out, float32, of the sizes of the specification."""
+    """`images` in, `boxes` and `scores` out, float32, of the sizes of the specification.
+
+    Every cell has the same number of boxes; the specification does not say how many, for that is the head's matter.
+    """
     graph, size, classes = model.graph, spec.preprocess, len(spec.class_names)
     free: int | str = "batch" if batch is None else batch
-    count = sum(-(-size.height // stride) * -(-size.width // stride) for stride in spec.strides)
+    found = {value.name: _sizes(value) for value in [*graph.input, *graph.output]}
+    cells = sum(-(-size.height // stride) * -(-size.width // stride) for stride in spec.strides)
+    count = cells * _anchors(found.get("boxes", ()), cells)
     expected: Mapping[str, SizeOf] = {
         "images": (free, 3, size.height, size.width),
         "boxes": (free, count, 4),
         "scores": (free, count, classes),
     }
-    found = {value.name: _sizes(value) for value in [*graph.input, *graph.output]}
     if found != expected or len(graph.input) != 1:
         yield f"inputs and outputs are {found}, not {expected}"
     for value in [*graph.input, *graph.output]:
@@ -155,6 +159,12 @@ CHECKS: Mapping[str, Check] = {
     "no local paths or notes": has_no_trace_of_its_maker,
     "metadata reads back": says_what_it_is,
 }
+
+
+def _anchors(boxes: SizeOf, cells: int) -> int:
+    """Boxes a cell in an output of these sizes; 1 where they are none."""
+    count = boxes[1] if len(boxes) == 3 else cells
+    return max(1, count // cells) if isinstance(count, int) else 1
 
 
 def _sizes(value: ValueInfoProto) -> SizeOf:

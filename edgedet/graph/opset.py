@@ -16,6 +16,9 @@ IR_VERSION = 8
 OLDEST_OPSET, OLDEST_IR_VERSION = 13, 7
 """The newest that TensorRT 8.2 reads, and its file format; the oldest with quantizers for each channel."""
 
+REDUCTIONS = frozenset({"ReduceMax", "ReduceMean"})
+"""Those whose axes became an input in opset 18."""
+
 WIDENED = frozenset({"Add", "Sub", "Mul", "Div", "Relu", "Reshape", "Identity"})
 """Operators that took more types, and Reshape `allowzero`, between opsets 13 and 17."""
 
@@ -65,8 +68,8 @@ def to_opset_13(model: ModelProto) -> ModelProto:
 
 
 def _with_axes_inside(node: NodeProto, constants: Mapping[str, TensorProto]) -> NodeProto:
-    """Before opset 18 the axes of a ReduceMax are an attribute; other nodes, and one without known axes, stay."""
-    if node.op_type != "ReduceMax" or len(node.input) < 2 or node.input[1] not in constants:
+    """Before opset 18 the axes of a reduction are an attribute; other nodes, and one without known axes, stay."""
+    if node.op_type not in REDUCTIONS or len(node.input) < 2 or node.input[1] not in constants:
         return node
     result = NodeProto()
     result.CopyFrom(node)
@@ -105,7 +108,7 @@ def _resize(node: NodeProto) -> list[NodeProto]:
     return [_without_attributes(node, {"antialias": 0, "keep_aspect_ratio_policy": b"stretch"})]
 
 
-def _reduce_max(node: NodeProto) -> list[NodeProto]:
+def _reduction(node: NodeProto) -> list[NodeProto]:
     """With its axes inside it is the same in both; without, opset 18 has an attribute that says what that means."""
     if not any(attribute.name == "axes" for attribute in node.attribute):
         raise _unknown(node)
@@ -129,9 +132,8 @@ def _mish(node: NodeProto) -> list[NodeProto]:
 _LOWERED: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
     "Split": _split,
     "Resize": _resize,
-    "ReduceMax": _reduce_max,
     "Mish": _mish,
-}
+} | dict.fromkeys(REDUCTIONS, _reduction)
 
 
 def _without_attributes(node: NodeProto, neutral: Mapping[str, int | bytes]) -> NodeProto:

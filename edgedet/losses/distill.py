@@ -38,3 +38,22 @@ def localization_distillation(student: Tensor, teacher: Tensor, temperature: flo
     log_predicted = (student / temperature).log_softmax(dim=-1)
     divergence = functional.kl_div(log_predicted, target, reduction="none").sum(dim=-1)
     return divergence * temperature**2
+
+
+def classification_distillation(student: Tensor, teacher: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """Kullback-Leibler divergence of softened scores, times the temperature squared, elementwise.
+
+    Knowledge distillation (Hinton et al., 2015, section 2) for heads that score each class by itself with a sigmoid.
+    Each score is then a distribution over two outcomes; with `q = sigmoid(teacher / T)` and
+    `p = sigmoid(student / T)` the divergence is `T^2 * (q * log(q / p) + (1 - q) * log((1 - q) / (1 - p)))`.
+
+    Args:
+        student: logits of any shape.
+        teacher: logits of the same shape.
+        temperature: T, above 0.
+    """
+    target = teacher / temperature
+    predicted = student / temperature
+    present = target.sigmoid() * (functional.logsigmoid(target) - functional.logsigmoid(predicted))
+    absent = (-target).sigmoid() * (functional.logsigmoid(-target) - functional.logsigmoid(-predicted))
+    return (present + absent) * temperature**2

@@ -1,4 +1,4 @@
-"""Quality focal loss and distribution focal loss (Generalized Focal Loss, Li et al., NeurIPS 2020)."""
+"""Focal loss and what came of it: losses that hardly count what a network gets right already."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """`-alpha_t * (1 - p_t)^gamma * ln(p_t)` (Focal Loss, Lin et al., ICCV 2017, equation 5), elementwise.
+
+    Between 0 and 1 a target weighs what the equation has for either: its loss is the cross entropy, times the distance
+    `y * (1 - p) + (1 - y) * p`, which is `1 - p_t` at both ends, to the power of gamma.
+
+    Args:
+        logits: x, any shape; `p = sigmoid(x)`.
+        targets: y in 0..1, of the same shape: 1 at the label's class, 0 elsewhere, or smoothed labels.
+        alpha: weight of targets of 1; those of 0 weigh `1 - alpha`.
+        gamma: 0, or at least 1: between them the gradient has no bound where the score is right.
+    """
+    distance = torch.lerp(logits.sigmoid(), (-logits).sigmoid(), targets)
+    weights = alpha * targets + (1 - alpha) * (1 - targets)
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return weights * distance.pow(gamma) * cross_entropy
+
+
 def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
-    """`|y - sigmoid(x)|^2 * BCE(x, y)` (paper, equation 3, with the exponent that it found best), elementwise.
+    """`|y - sigmoid(x)|^2 * BCE(x, y)`, elementwise.
+
+    Generalized Focal Loss (Li et al., NeurIPS 2020), equation 3, with the exponent that it found best.
 
     Args:
         logits: x, any shape.
@@ -18,8 +38,25 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
     return modulation * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
 
 
+def varifocal_loss(logits: Tensor, quality: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
+    """`q * BCE(x, q)` where `q > 0`, `-alpha * p^gamma * ln(1 - p)` elsewhere, elementwise.
+
+    VarifocalNet (Zhang et al., CVPR 2021), equation 2: negatives alone are weighted down, positives by their quality.
+
+    Args:
+        logits: x, any shape; `p = sigmoid(x)`.
+        quality: q in 0..1, of the same shape: the IoU at the label's class, 0 elsewhere.
+        alpha: weight of the negatives.
+        gamma: 0, or at least 1, see `focal_loss`.
+    """
+    weights = torch.where(quality > 0, quality, alpha * logits.sigmoid().pow(gamma))
+    return weights * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+
+
 def distribution_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of the two bins around `target`, weighted by nearness (paper, equation 6).
+    """Cross entropy of the two bins around `target`, weighted by nearness.
+
+    Generalized Focal Loss (Li et al., NeurIPS 2020), equation 6.
 
     Args:
         logits: `[..., bins]`.

@@ -1,58 +1,29 @@
-"""The loss of the GFL head: quality focal, GIoU and distribution focal loss over a dynamic assignment."""
+"""The loss of the GFL head: of scores, of boxes and of the distributions that the boxes come of.
+
+As it is by default, NanoDet-Plus': quality focal, GIoU and distribution focal loss over a dynamic assignment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from edgedet.losses.assign import assign
-from edgedet.losses.focal import distribution_focal_loss, quality_focal_loss
-from edgedet.losses.overlap import giou
+from edgedet.losses.assigners import ASSIGNERS, Assignment
+from edgedet.losses.box_losses import BOX_LOSSES
+from edgedet.losses.classification import CLASSIFICATION_LOSSES, smooth_labels
+from edgedet.losses.config import LossConfig
+from edgedet.losses.focal import distribution_focal_loss
+from edgedet.losses.negatives import hard_negatives, top_k_negatives
+from edgedet.losses.positives import Positives, positives_of
+from edgedet.losses.processes import Mean, alone
+from edgedet.losses.repulsion import repulsion_loss
+from edgedet.losses.targets import Targets
 from edgedet.models.heads.gfl import BINS, boxes_from_distances, expected_distances
 
-QUALITY_WEIGHT = 1.0
-GIOU_WEIGHT = 2.0
-DISTRIBUTION_WEIGHT = 0.25
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The objects of one image.
-
-    Attributes:
-        boxes: `[G, 4]` float32, xyxy in input pixels.
-        labels: `[G]` int64.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class GFLLoss:
-    """Weighted parts of the loss, scalars.
-
-    Attributes:
-        quality: quality focal loss, over the number of positive points.
-        giou: GIoU loss, weighted by each point's highest class score.
-        distribution: distribution focal loss, weighted likewise.
-    """
-
-    quality: Tensor
-    giou: Tensor
-    distribution: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """Their sum: what is minimised."""
-        return self.quality + self.giou + self.distribution
-
-
-def _same(value: Tensor) -> Tensor:
-    return value
+DEFAULT = LossConfig()
 
 
 def gfl_loss(
@@ -60,16 +31,21 @@ def gfl_loss(
     points: Tensor,
     strides: Tensor,
     targets: Sequence[Targets],
+    config: LossConfig = DEFAULT,
     *,
-    mean: Callable[[Tensor], Tensor] = _same,
-) -> GFLLoss:
-    """The loss of a batch.
+    mean: Mean = alone,
+) -> dict[str, Tensor]:
+    """The weighted parts of the loss of a batch, scalars; their sum is what is minimised.
+
+    `classification` is over the number of positive points. `box` and `distribution` are weighted by each point's
+    highest class score, over the sum of these; `repulsion`, where there is one, is a mean over points or pairs.
 
     Args:
         logits: `[B, N, C + 4 * (REG_MAX + 1)]` from `Detector.forward`.
-        points: `[N, 2]`, see `anchor_points`.
-        strides: `[N]`, see `anchor_points`.
+        points: `[N, 2]`, see `Head.points`.
+        strides: `[N]`, see `Head.points`.
         targets: B images' objects; one without objects is background.
+        config: which losses, and which points learn which object.
         mean: of a tensor over the processes that share the batch; called once, in every process. The mean of the
             processes' losses is then the loss of the whole batch, however unevenly its objects are spread.
     """
@@ -78,36 +54,68 @@ def gfl_loss(
     class_logits, box_logits = logits[..., : -4 * BINS], logits[..., -4 * BINS :]
     with torch.no_grad():
         boxes = boxes_from_distances(points, expected_distances(box_logits) * strides[:, None])
-    quality = torch.zeros_like(class_logits)
-    positive_images, positive_points, positive_boxes = [], [], []
-    for image, target in enumerate(targets):
-        if len(target.boxes) == 0:
-            continue
-        match = assign(class_logits[image], boxes[image], points, strides, target.boxes, target.labels)
-        quality[image, match.points, target.labels[match.objects]] = match.ious
-        positive_images.append(torch.full_like(match.points, image))
-        positive_points.append(match.points)
-        positive_boxes.append(target.boxes[match.objects])
 
-    nobody = torch.zeros(0, dtype=torch.int64, device=logits.device)
-    image_index, point_index = torch.cat([nobody, *positive_images]), torch.cat([nobody, *positive_points])
-    weights = class_logits[image_index, point_index].detach().sigmoid().amax(dim=-1)
-    positives, total_weight = mean(torch.stack([weights.new_tensor(len(weights)), weights.sum()])).unbind()
-    quality_loss = quality_focal_loss(class_logits, quality).sum() / positives.clamp(min=1)
-    giou_loss, distribution_loss = _box_losses(
-        box_logits[image_index, point_index],
-        points[point_index],
-        strides[point_index],
-        torch.cat([points.new_zeros(0, 4), *positive_boxes]),
-        weights / total_weight.clamp(min=1e-6),
+    def assign(image: int, target: Targets) -> Assignment:
+        predicted = class_logits[image].detach(), boxes[image]
+        return ASSIGNERS[config.assigner](*predicted, points, strides, target.boxes, target.labels)
+
+    positives = positives_of(targets, assign)
+    weights = class_logits[positives.at].detach().sigmoid().amax(dim=-1) * positives.shares
+    count, total_weight = mean(torch.stack([positives.shares.sum(), weights.sum()])).unbind()
+    weights = weights / total_weight.clamp(min=1e-6)
+    units = strides[positives.rows, None]
+    predicted, distribution = _boxes_and_distributions(
+        box_logits[positives.at], points[positives.rows], units, positives.boxes
     )
-    return GFLLoss(QUALITY_WEIGHT * quality_loss, GIOU_WEIGHT * giou_loss, DISTRIBUTION_WEIGHT * distribution_loss)
+    box = BOX_LOSSES[config.box](predicted / units, positives.boxes / units)
+    classification = _classification_loss(class_logits, positives, config).sum() / count.clamp(min=1)
+    parts = {
+        "classification": config.classification_weight * classification,
+        "box": config.box_weight * (box * weights).sum(),
+        "distribution": config.distribution_weight * (distribution * weights).sum(),
+    }
+    if config.repulsion_weight > 0:
+        repulsion = repulsion_loss(predicted, positives.objects, *_all_objects(targets))
+        parts["repulsion"] = config.repulsion_weight * repulsion
+    return parts
 
 
-def _box_losses(
-    box_logits: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, weights: Tensor
+def _all_objects(targets: Sequence[Targets]) -> tuple[Tensor, Tensor]:
+    """The boxes `[G, 4]` of all images, and the image `[G]` of each."""
+    images = [torch.full_like(target.labels, image) for image, target in enumerate(targets)]
+    return torch.cat([target.boxes for target in targets]), torch.cat(images)
+
+
+def _classification_loss(class_logits: Tensor, positives: Positives, config: LossConfig) -> Tensor:
+    """Of every point and class `[B, N, C]`; 0 for points that take no part."""
+    wanted = torch.zeros_like(class_logits)
+    if config.classification in ("qfl", "vfl"):
+        wanted[(*positives.at, positives.labels)] = positives.weights
+    else:
+        hot = functional.one_hot(positives.labels, class_logits.shape[-1]).to(wanted.dtype)
+        wanted[positives.at] = smooth_labels(hot, config.label_smoothing)
+    losses = CLASSIFICATION_LOSSES[config.classification](class_logits, wanted)
+    counts = positives.scattered(positives.shares, torch.ones_like(class_logits[..., 0]))
+    if config.negatives != "all":
+        counts = counts * _taking_part(losses.detach().sum(dim=-1), positives, config)
+    return losses * counts[..., None]
+
+
+def _taking_part(losses: Tensor, positives: Positives, config: LossConfig) -> Tensor:
+    """`[B, N]`: the positive points and, per image, the negative ones that are learned from."""
+    positive = torch.zeros_like(losses, dtype=torch.bool)
+    positive[positives.at] = True
+    if config.negatives == "hard":
+        chosen = [hard_negatives(*pair, ratio=config.negative_ratio) for pair in zip(losses, positive, strict=True)]
+    else:
+        chosen = [top_k_negatives(*pair, k=config.top_k) for pair in zip(losses, positive, strict=True)]
+    return positive | torch.stack(chosen)
+
+
+def _boxes_and_distributions(
+    box_logits: Tensor, points: Tensor, units: Tensor, gt_boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    predicted = boxes_from_distances(points, expected_distances(box_logits) * strides[:, None])
-    sides = torch.cat([points - gt_boxes[:, :2], gt_boxes[:, 2:] - points], dim=-1) / strides[:, None]
-    distribution = distribution_focal_loss(box_logits.reshape(-1, 4, BINS), sides).mean(dim=-1)
-    return ((1 - giou(predicted, gt_boxes)) * weights).sum(), (distribution * weights).sum()
+    """Predicted boxes `[P, 4]` in pixels, and the distribution focal loss `[P]` of their sides."""
+    predicted = boxes_from_distances(points, expected_distances(box_logits) * units)
+    sides = torch.cat([points - gt_boxes[:, :2], gt_boxes[:, 2:] - points], dim=-1) / units
+    return predicted, distribution_focal_loss(box_logits.reshape(-1, 4, BINS), sides).mean(dim=-1)

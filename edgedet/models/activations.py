@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, fx, nn
 
-from edgedet.errors import unknown_value
+from edgedet.errors import EdgedetError, unknown_value
+
+
+class SwishBeta(nn.Module):
+    """`x * sigmoid(beta * x)` with a learned beta (Ramachandran et al., 2017, arXiv 1710.05941).
+
+    One beta for the whole tensor, which starts at 1, where it is `swish`; towards infinity it becomes ReLU. It cannot
+    be quantized: grids are set around the layers of the traced network, and tracing takes this one apart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape.
+
+        Raises:
+            EdgedetError: the network is being traced to be quantized.
+        """
+        if isinstance(x, fx.Proxy):
+            fix = "train with swish, or with relu or relu6, which vanish into an INT8 quantizer"
+            raise EdgedetError("a detector with the activation swish_beta cannot be quantized", fix=fix)
+        return x * torch.sigmoid(self.beta * x)
+
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -14,6 +39,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.1),  # the slope of Darknet, YOLO and NanoDet
     "hardswish": nn.Hardswish,
     "swish": nn.SiLU,
+    "swish_beta": SwishBeta,
     "mish": nn.Mish,
 }
 

@@ -20,7 +20,7 @@ from edgedet.models.quantized.fake_quantize import FakeQuantize
 from edgedet.models.quantized.provenance import require_fresh
 from edgedet.models.quantized.recipe import Recipe
 from edgedet.models.torch_file import is_dense, load_plain
-from edgedet.models.zoo import build_detector
+from edgedet.models.zoo import DEFAULT_OPTIONS, build_detector
 from edgedet.spec import Spec, spec_from_json
 
 FORMAT = "edgedet-checkpoint"
@@ -115,12 +115,16 @@ def _build(architecture: Any, path: Path) -> Detector:
     name, classes, activation = (architecture.get(key) for key in ("name", "num_classes", "activation"))
     if not isinstance(name, str) or not isinstance(classes, int) or not isinstance(activation, str):
         raise EdgedetError("the checkpoint does not say which model it is of", where=path)
+    options = {key: architecture.get(key, default) for key, default in DEFAULT_OPTIONS.items()}
+    if any(type(options[key]) is not type(default) for key, default in DEFAULT_OPTIONS.items()):
+        raise EdgedetError("the checkpoint does not say which model it is of", where=path)
     if not 1 <= classes <= MAX_CLASSES:
         raise EdgedetError(f"the checkpoint claims more than {MAX_CLASSES} classes, or none", where=path)
     try:
-        return build_detector(name, classes, activation=activation)
+        return build_detector(name, classes, activation=activation, **options)
     except EdgedetError as error:
-        raise EdgedetError(f"the checkpoint is of an {error.what}", where=path, fix="update edgedet") from error
+        what = f"the checkpoint is of a detector that cannot be built: {error.what}"
+        raise EdgedetError(what, where=path, fix="update edgedet") from error
 
 
 def _quantized(detector: Detector, text: Any, path: Path) -> DetectionNetwork:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgedet.models.backbones.base import Backbone
-from edgedet.models.heads.gfl import GFLHead, anchor_points, decode
+from edgedet.models.heads.base import Head
 from edgedet.models.necks.pan import PAN
 
 STRIDES = (8, 16, 32, 64)
 INPUT_MULTIPLE = 32
+
+Architecture = dict[str, str | int | float]
+"""What a detector is built of, by the names of `edgedet.models.zoo.build_detector`'s arguments."""
 
 
 class DetectionNetwork(nn.Module):
@@ -19,7 +22,7 @@ class DetectionNetwork(nn.Module):
         architecture: what `edgedet.models.zoo.build_detector` needs to build it again.
     """
 
-    architecture: dict[str, str | int]
+    architecture: Architecture
 
     @property
     def num_classes(self) -> int:
@@ -32,14 +35,22 @@ class DetectionNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, 3, H, W]` (H and W divisible by 32) to logits `[B, N, C + 4 * (REG_MAX + 1)]`."""
+        """Images `[B, 3, H, W]` (H and W divisible by 32) to the head's raw outputs `[B, N, K]`."""
+        raise NotImplementedError
+
+    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Centres `[N, 2]` (x, y in input pixels) and strides `[N]` of the boxes' cells, see `Head.points`."""
+        raise NotImplementedError
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw outputs to boxes `[B, N, 4]` (xyxy, input pixels) and scores `[B, N, C]` in 0..1, see `Head.decode`."""
         raise NotImplementedError
 
 
 class Detector(DetectionNetwork):
     """A trainable detector in float."""
 
-    def __init__(self, backbone: Backbone, neck: PAN, head: GFLHead, architecture: dict[str, str | int]) -> None:
+    def __init__(self, backbone: Backbone, neck: PAN, head: Head, architecture: Architecture) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
@@ -57,8 +68,14 @@ class Detector(DetectionNetwork):
         return self.head.strides
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.neck(self.backbone(images)))
-        return logits
+        raw: Tensor = self.head(self.neck(self.backbone(images)))
+        return raw
+
+    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return self.head.points(height, width)
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.decode(raw, points, strides)
 
 
 class DecodedDetector(nn.Module):
@@ -76,10 +93,10 @@ class DecodedDetector(nn.Module):
     def __init__(self, detector: DetectionNetwork, height: int, width: int) -> None:
         super().__init__()
         self.detector = detector
-        points, point_strides = anchor_points(height, width, detector.strides)
+        points, point_strides = detector.points(height, width)
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("point_strides", point_strides, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images `[B, 3, H, W]` to boxes `[B, N, 4]` (xyxy, input pixels) and scores `[B, N, C]` in 0..1."""
-        return decode(self.detector(images), self.points, self.point_strides, self.detector.num_classes)
+        return self.detector.decode(self.detector(images), self.points, self.point_strides)

@@ -118,8 +118,8 @@ def _misfits(backbone: Backbone, weights: dict[str, Tensor]) -> Iterator[str]:
     found = _without_classifier(backbone, weights)
     for key, tensor in expected.items():
         if key not in found:
-            # A counter that PyTorch before 0.4.1 did not write and that no forward pass reads.
-            if not key.endswith(".num_batches_tracked"):
+            # A counter that PyTorch before 0.4.1 did not write and that no forward pass reads; and an activation's own.
+            if not key.endswith((".num_batches_tracked", ".beta")):
                 yield f"{key} is missing"
         elif found[key].shape != tensor.shape:
             yield f"{key} is {list(found[key].shape)}, not {list(tensor.shape)}"

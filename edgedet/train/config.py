@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgedet.config import Frozen
 from edgedet.data.augment.config import AugmentConfig
+from edgedet.losses.config import LossConfig
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -67,6 +68,47 @@ class QATConfig(Frozen):
     pact_decay: NotNegative = 1e-4
 
 
+class TeacherConfig(Frozen):
+    """Distillation from a trained detector of any backbone.
+
+    Temperatures, and the weight of the box distributions, are those of localization distillation (LD, Zheng et al.,
+    CVPR 2022, in its main region). LD distils scores with a softmax over all classes; of the sigmoid head's own form,
+    the weight is unconfirmed.
+
+    Attributes:
+        checkpoint: path of a float checkpoint of the same classes, strides and head.
+        classification: weight of the divergence from the teacher's scores; 0 leaves it out.
+        localisation: weight of the divergence from the teacher's box distributions; 0 leaves it out.
+        temperature_classification: by which the logits of scores are divided.
+        temperature_localisation: by which the logits of box distributions are divided.
+    """
+
+    checkpoint: str
+    classification: NotNegative = 1.0
+    localisation: NotNegative = 0.25
+    temperature_classification: Positive = 2.0
+    temperature_localisation: Positive = 10.0
+
+
+class NetworkConfig(Frozen):
+    """What the detector is built of besides its backbone (`edgedet.models.zoo.build_detector`).
+
+    Attributes:
+        head: `gfl`, `fcos`, `ssdlite` or `yolo`.
+        spp: spatial pyramid pooling on the coarsest map.
+        se: squeeze and excitation in the neck.
+        dropblock: probability that DropBlock drops a cell of the neck's coarse maps at the end of the run; it grows
+            from 0 over the run.
+        dropblock_size: side of a dropped block in cells.
+    """
+
+    head: Literal["gfl", "fcos", "ssdlite", "yolo"] = "gfl"
+    spp: bool = False
+    se: bool = False
+    dropblock: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropblock_size: Count = 7
+
+
 class TrainConfig(Frozen):
     """A training run.
 
@@ -89,13 +131,17 @@ class TrainConfig(Frozen):
             result depend on it.
         cache_mib: memory for decoded images, over all workers.
         multi_scale: the input side is drawn for each step from `1 - multi_scale .. 1 + multi_scale` times `imgsz`.
-        close_mosaic_epochs: the last epochs see no mosaics; at most a quarter of the run.
+        close_mosaic_epochs: the last epochs see single images: no mosaics, splits, Mixup and CutMix; at most a quarter
+            of the run.
         ema: evaluate and save an exponential moving average of the weights.
         eval_every: epochs between evaluations; the last is always evaluated. None means 20 over the run.
         checkpoint_every: steps between checkpoints within an epoch; None means at the end of each epoch only.
         tensorboard: also write TensorBoard event files.
+        network: what else the detector is built of.
+        loss: what is minimised.
         optimizer: the optimizer and its schedule.
         augment: what each training image goes through.
+        teacher: a trained detector to learn from besides the boxes; of float training.
         qat: quantization-aware training; None means float.
     """
 
@@ -121,6 +167,9 @@ class TrainConfig(Frozen):
     eval_every: Count | None = None
     checkpoint_every: Count | None = None
     tensorboard: bool = False
+    network: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
+    teacher: TeacherConfig | None = None
     qat: QATConfig | None = None

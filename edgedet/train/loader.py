@@ -16,11 +16,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.augment.geometric import PAD_VALUE
-from edgedet.data.augment.pipeline import LabelledImage, augment, fit, sources
+from edgedet.data.augment.labelled import LabelledImage
+from edgedet.data.augment.layouts import fit
+from edgedet.data.augment.pipeline import augment, draw_sources
 from edgedet.data.images import try_read_image
 from edgedet.data.sample import Sample
 from edgedet.files import MEBIBYTE
-from edgedet.losses.gfl import Targets
+from edgedet.losses.targets import Targets
 from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
 
 
@@ -48,8 +50,8 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
 
     Args:
         samples: with usable boxes (`edgedet.data.clean`).
-        config: of the epochs before `mosaic_epochs`; later ones see no mosaics.
-        mosaic_epochs: number of epochs with mosaics.
+        config: of the epochs before `mosaic_epochs`; later ones see no mosaics, and no splits, Mixup and CutMix either.
+        mosaic_epochs: number of epochs with images made of several.
         seed: of the augmentation.
         max_size: largest side of the input; images are kept no larger.
         cache_bytes: memory for decoded images in each process.
@@ -67,7 +69,7 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
     ) -> None:
         self._samples = samples
         self._config = config
-        self._config_without_mosaic = config.model_copy(update={"mosaic": 0.0})
+        self._config_of_single_images = config.of_single_images()
         self._mosaic_epochs = mosaic_epochs
         self._seed = seed
         self._max_size = max_size
@@ -83,11 +85,11 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
 
     def images(self, key: SampleKey) -> list[Path]:
         """The image files that the augmented image of a key is made of."""
-        indices = sources(len(self._samples), key.sample, *self._augmentation(key))
-        return [self._samples[index].image for index in indices]
+        drawn = draw_sources(len(self._samples), key.sample, *self._augmentation(key))
+        return [self._samples[index].image for index in drawn.samples]
 
     def _augmentation(self, key: SampleKey) -> tuple[AugmentConfig, np.random.Generator]:
-        config = self._config if key.epoch < self._mosaic_epochs else self._config_without_mosaic
+        config = self._config if key.epoch < self._mosaic_epochs else self._config_of_single_images
         return config, augment_generator(self._seed, key)
 
     def _load(self, index: int) -> LabelledImage:
@@ -134,8 +136,12 @@ def load_for_training(sample: Sample, max_size: int) -> LabelledImage:
 def collate(items: list[tuple[SampleKey, LabelledImage]]) -> Batch:
     """Stacks augmented images of one size."""
     images: NDArray[np.uint8] = np.stack([labelled.image for _, labelled in items])
-    targets = [Targets(torch.from_numpy(item.boxes), torch.from_numpy(item.labels)) for _, item in items]
-    return Batch(torch.from_numpy(images), targets, [key for key, _ in items])
+    return Batch(torch.from_numpy(images), [_targets(item) for _, item in items], [key for key, _ in items])
+
+
+def _targets(labelled: LabelledImage) -> Targets:
+    weights = None if labelled.weights is None else torch.from_numpy(labelled.weights)
+    return Targets(torch.from_numpy(labelled.boxes), torch.from_numpy(labelled.labels), weights)
 
 
 class _PlannedBatches(Sampler[list[SampleKey]]):

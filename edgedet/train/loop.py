@@ -16,10 +16,10 @@ from torch import Tensor
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.interrupt import StopRequest, deferred_interrupt
-from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
+from edgedet.losses import detection
+from edgedet.losses.targets import Targets
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import DecodedDetector, DetectionNetwork
-from edgedet.models.heads.gfl import anchor_points
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.provenance import stamped
 from edgedet.models.weights import load_backbone_weights
@@ -28,6 +28,7 @@ from edgedet.runtime.detector import Detector as RuntimeDetector
 from edgedet.runtime.load import load_detector
 from edgedet.spec import Preprocess
 from edgedet.train.config import TrainConfig
+from edgedet.train.dropping import prepare_dropblocks
 from edgedet.train.folder import RunFolder, require_free, resume_folder, start_folder
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
@@ -41,9 +42,11 @@ from edgedet.train.run import (
     launch,
     prepare,
     read_data,
+    require_same_data,
     return_to_checkpoint,
     specification,
     start_from,
+    teacher_of,
 )
 from edgedet.train.state import capture
 
@@ -107,6 +110,7 @@ def train(
     fabric, config = launch(config, out)
     reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
+    require_same_data(fabric, data, config.data)
     spec = specification(config, data.class_names)
     detector: DetectionNetwork
     float_detector = detector = build(config, data.class_names)
@@ -118,15 +122,17 @@ def train(
     if config.qat is not None and init is not None:
         require_float_checkpoint_of(spec, init)
         detector = calibrated(config, float_detector.eval(), data.train, spec.preprocess)
+    teacher = teacher_of(config.teacher, fabric, float_detector, spec)
     # Nothing that was there before is touched until everything that can be wrong was looked at.
     if fabric.is_global_zero:
         start_folder(out, config, overwrite=overwrite)
     fabric.barrier()
-    run = prepare(config, fabric, RunFolder(out), data, detector, float_detector, reporter)
+    run = prepare(config, fabric, RunFolder(out), data, detector, float_detector, teacher, reporter)
     # From here on the run can be resumed, whatever its weights were started from; and a full disk shows now.
     try:
-        if config.qat is not None and fabric.is_global_zero:
-            save_checkpoint(run.folder.teacher, float_detector, spec)
+        taught_by = float_detector if teacher is None else teacher.detector
+        if (config.qat is not None or teacher is not None) and fabric.is_global_zero:
+            save_checkpoint(run.folder.teacher, taught_by, spec)
         _save_last(run)
     except EdgedetError:
         run.folder.abandon()
@@ -140,12 +146,15 @@ def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     fabric, config = launch(config, out)
     reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
-    float_detector = build(config, data.class_names)
-    if config.qat is None:
-        run = prepare(config, fabric, folder, data, float_detector, None, reporter)
-    else:
+    require_same_data(fabric, data, config.data)
+    detector: DetectionNetwork
+    float_detector = detector = build(config, data.class_names)
+    if config.qat is not None:
         start_from(float_detector, folder.teacher)
-        run = prepare(config, fabric, folder, data, uncalibrated(config, float_detector), float_detector, reporter)
+        detector = uncalibrated(config, float_detector)
+    kept = config.teacher and config.teacher.model_copy(update={"checkpoint": str(folder.teacher)})
+    teacher = teacher_of(kept, fabric, float_detector, specification(config, data.class_names))
+    run = prepare(config, fabric, folder, data, detector, float_detector, teacher, reporter)
     return_to_checkpoint(run)
     return _finish(run)
 
@@ -210,19 +219,26 @@ def _step(run: Run, batch: Batch) -> float:
     rate = learning_rate(progress.step, run.plan.total_steps, run.plan.steps_per_epoch, config.optimizer)
     set_learning_rate(run.optimizer, rate)
     images, targets = to_device(batch, run.spec.preprocess, run.fabric.device)
-    points, strides = anchor_points(images.shape[2], images.shape[3], run.detector.strides)
+    points, strides = run.detector.points(images.shape[2], images.shape[3])
     if run.quantization is not None:
         run.quantization.prepare_step(progress.step)
+    prepare_dropblocks(run.detector, run.plan, progress.step)
     logits = run.model(images)
-    loss = gfl_loss(
+    parts = detection.detection_loss(
+        config.network.head,
         logits,
         points.to(images.device),
         strides.to(images.device),
         targets,
+        run.detector.num_classes,
+        config.loss,
         mean=partial(_mean_over_processes, run),
     )
-    more = {} if run.quantization is None else run.quantization.losses(images, logits)
-    total = loss.total + sum(more.values())
+    if run.quantization is not None:
+        parts |= run.quantization.losses(images, logits)
+    if run.teacher is not None:
+        parts |= run.teacher.losses(images, logits)
+    total = detection.total(parts)
     _require_finite(total, "loss", run, batch)
     run.optimizer.zero_grad()
     run.fabric.backward(total)
@@ -237,9 +253,11 @@ def _step(run: Run, batch: Batch) -> float:
         run.quantization.oscillation.update()
     if run.ema is not None:
         run.ema.update(run.detector, progress.step)
-    for name, value in {"loss": total, **_parts(loss), **more}.items():
-        progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + float(value.detach())
-    return float(total.detach())
+    names = ["loss", *(f"loss_{name}" for name in parts)]
+    values = _mean_over_processes(run, torch.stack([total, *parts.values()]).detach()).tolist()
+    for name, value in zip(names, values, strict=True):
+        progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
+    return values[0]
 
 
 def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tuple[Tensor, list[Targets]]:
@@ -248,7 +266,7 @@ def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tup
     mean = torch.tensor(preprocess.mean, device=device).view(3, 1, 1) * 255
     std = torch.tensor(preprocess.std, device=device).view(3, 1, 1) * 255
     images = (images - mean).div_(std).contiguous(memory_format=torch.channels_last)
-    return images, [Targets(target.boxes.to(device), target.labels.to(device)) for target in batch.targets]
+    return images, [target.to(device) for target in batch.targets]
 
 
 def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> None:
@@ -261,10 +279,6 @@ def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> 
         where=run.folder.root,
         fix="lower the learning rate (--set optimizer.lr=...), or look at these images with `edgedet data show`",
     )
-
-
-def _parts(loss: GFLLoss) -> dict[str, Tensor]:
-    return {"loss_quality": loss.quality, "loss_giou": loss.giou, "loss_distribution": loss.distribution}
 
 
 def _end_epoch(run: Run, epoch: int) -> None:

@@ -21,7 +21,6 @@ from edgedet.runtime.detector import Detector
 from edgedet.train.folder import RunFolder
 from edgedet.train.loader import read_image_or_grey
 
-LOSS_PARTS = ("loss", "loss_quality", "loss_giou", "loss_distribution")
 METRICS = ("map", "map50", "map75")
 SHEET_IMAGES = 12
 
@@ -31,7 +30,7 @@ def save_curves(records: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     losses, metrics = figure.subplots(1, 2)
-    for name in LOSS_PARTS:
+    for name in dict.fromkeys(name for record in records for name in record if name.split("_")[0] == "loss"):
         losses.plot(*_series(records, name), label=name.replace("_", " "))
     for name in METRICS:
         metrics.plot(*_series(records, name), marker="o", markersize=3, label=name)

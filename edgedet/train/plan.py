@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Each stream of random numbers has its own tag, so that no two draw the same numbers.
-ORDER_STREAM, AUGMENT_STREAM, SIZE_STREAM = range(3)
+ORDER_STREAM, AUGMENT_STREAM, SIZE_STREAM, DROP_STREAM = range(4)
 SIZE_MULTIPLE = 32
 
 

@@ -142,14 +142,14 @@ class Quantization:
             hold_grids(self._detector)
 
     def losses(self, images: Tensor, logits: Tensor) -> dict[str, Tensor]:
-        """What is minimised besides the detector's own loss, by the name that `metrics.jsonl` gives it."""
+        """What is minimised besides the detector's own loss, by name."""
         found: dict[str, Tensor] = {}
         if self._config.distill > 0:
             with torch.no_grad():
                 taught = self._teacher(images)
-            found["loss_distillation"] = self._config.distill * distillation_loss(logits, taught)
+            found["distillation"] = self._config.distill * distillation_loss(logits, taught)
         if self._config.method == "pact":
-            found["loss_clipping"] = self._config.pact_decay * squared_clipping_ends(self._detector)
+            found["clipping"] = self._config.pact_decay * squared_clipping_ends(self._detector)
         return found
 
     def moving(self, step: int) -> AbstractContextManager[None]:

@@ -16,6 +16,7 @@ import lightning_fabric
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import Logger, TensorBoardLogger
+from torch import Tensor
 
 import edgedet
 from edgedet.config import parse
@@ -24,21 +25,25 @@ from edgedet.data.find import read_dataset, split_of
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import write_json
+from edgedet.losses.detection import require_loss_of
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
-from edgedet.models.zoo import build_detector, require_input_size
+from edgedet.models.zoo import build_detector, require_dropblock_fits, require_input_size
 from edgedet.spec import Spec
-from edgedet.train.config import TrainConfig
+from edgedet.train.batch_norm import synchronize_batch_norms
+from edgedet.train.config import TeacherConfig, TrainConfig
 from edgedet.train.ema import ExponentialMovingAverage
 from edgedet.train.folder import RunFolder
 from edgedet.train.history import History
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
+from edgedet.train.processes import processes
 from edgedet.train.qat import Quantization, whole_images
 from edgedet.train.reporter import Reporter
 from edgedet.train.state import Progress, data_fingerprint, restore
+from edgedet.train.teacher import Teacher, load_teacher
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Run:
     history: History
     reporter: Reporter
     quantization: Quantization | None = None
+    teacher: Teacher | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -77,11 +83,15 @@ class Run:
 
 
 def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
-    """Starts the run's processes; also the settings with everything filled in that depends on this machine.
+    """Starts the run's processes, or joins those that torchrun started.
+
+    Also the settings with everything filled in that depends on this machine. How many processes torchrun started is
+    none of them: a run can be resumed by another number.
 
     Raises:
         EdgedetError: this machine has no such device, or not so many.
     """
+    started = processes(config.devices, os.environ)
     # Lightning tells of devices and processes in its own words, beside ours.
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -92,19 +102,26 @@ def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fabric = Fabric(
-                accelerator=config.accelerator, devices=config.devices, precision=config.precision, loggers=loggers
+                accelerator=config.accelerator,
+                devices=started.per_machine,
+                num_nodes=started.machines,
+                precision=config.precision,
+                loggers=loggers,
             )
     except Exception as error:
         # Fabric raises errors of many classes for devices that are not there.
-        what = f"cannot run on {config.devices} x {config.accelerator} ({str(error).splitlines()[0]})"
+        what = f"cannot run on {started.per_machine} x {config.accelerator} ({str(error).splitlines()[0]})"
         raise EdgedetError(what, where="accelerator, devices, precision", fix="--set accelerator=cpu") from error
     filled = config.model_copy(update={"data": str(Path(config.data).absolute())})
+    if config.teacher is not None:
+        checkpoint = str(Path(config.teacher.checkpoint).absolute())
+        filled = filled.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": checkpoint})})
     if fabric.device.type == "cpu":
         if config.precision == "16-mixed":
             what = "16-mixed needs a GPU: CPUs have no float16 arithmetic"
             raise EdgedetError(what, where="--precision", fix="--precision bf16-mixed")
         # The bits of a result depend on the threads, so a run keeps those that it was started with.
-        filled = filled.model_copy(update={"threads": config.threads or default_threads(config.devices)})
+        filled = filled.model_copy(update={"threads": config.threads or default_threads(started.per_machine)})
     fabric.launch()
     return fabric, filled
 
@@ -112,20 +129,26 @@ def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
 def check_settings(config: TrainConfig) -> None:
     """Refuses what no dataset and no machine could make work."""
     require_input_size(config.imgsz, config.imgsz)
-    if config.batch % config.devices:
+    devices = processes(config.devices, os.environ).total
+    if config.batch % devices:
         raise EdgedetError(
-            f"a batch of {config.batch} cannot be shared by {config.devices} devices",
+            f"a batch of {config.batch} cannot be shared by {devices} devices",
             where="--batch",
-            fix=f"use a multiple of {config.devices}",
+            fix=f"use a multiple of {devices}",
         )
     smallest = round(config.imgsz * (1 - config.multi_scale) / INPUT_MULTIPLE) * INPUT_MULTIPLE
-    if config.batch == config.devices and smallest <= max(STRIDES):
+    if config.batch == 1 and smallest <= max(STRIDES):
         fix = "use a larger --batch or --imgsz"
         raise EdgedetError(
             f"BatchNorm cannot learn from one image of {smallest} pixels a step: the coarsest map has one cell",
             where="--batch",
             fix=fix,
         )
+    require_loss_of(config.network.head, config.loss)
+    require_dropblock_fits(config.network.model_dump(), smallest)
+    if config.teacher is not None and config.qat is not None:
+        what = "quantization-aware training has the float detector as its teacher"
+        raise EdgedetError(what, where="--teacher, --qat", fix="leave one of them out")
 
 
 def read_data(config: TrainConfig, reporter: Reporter) -> Data:
@@ -146,10 +169,26 @@ def read_data(config: TrainConfig, reporter: Reporter) -> Data:
     return Data(cleaned[config.train_split], cleaned[config.val_split], dataset.class_names, fingerprint)
 
 
+def require_same_data(fabric: Fabric, data: Data, where: str) -> None:
+    """Refuses machines with different training images, boxes or classes: each plans the whole run's batches by itself.
+
+    Args:
+        fabric: launched; every process calls.
+        data: of this process.
+        where: the dataset's path.
+    """
+    same = float(fabric.broadcast(data.fingerprint) == data.fingerprint)
+    # All processes end with the error, not only those whose data differ: the others would wait for them.
+    share = fabric.all_reduce(torch.tensor(same, device=fabric.device), reduce_op="mean")
+    if share != 1.0:
+        fix = "give every machine the same dataset"
+        raise EdgedetError("the machines see different training images or boxes", where=where, fix=fix)
+
+
 def build(config: TrainConfig, class_names: Sequence[str]) -> Detector:
     """The detector with the random weights of the run's seed."""
     torch.manual_seed(config.seed)
-    return build_detector(config.model, len(class_names), activation=config.activation)
+    return build_detector(config.model, len(class_names), activation=config.activation, **config.network.model_dump())
 
 
 def specification(config: TrainConfig, class_names: Sequence[str]) -> Spec:
@@ -165,10 +204,22 @@ def prepare(
     folder: RunFolder,
     data: Data,
     detector: DetectionNetwork,
-    teacher: Detector | None,
+    float_detector: Detector,
+    teacher: Teacher | None,
     reporter: Reporter,
 ) -> Run:
-    """Puts a run together at its first step, on this process's device; a teacher is there where it quantizes."""
+    """Puts a run together at its first step, on this process's device.
+
+    Args:
+        config: the settings.
+        fabric: launched.
+        folder: of the run.
+        data: what it learns from.
+        detector: what learns.
+        float_detector: the same in float: what a detector that is quantized learns from.
+        teacher: see `teacher_of`.
+        reporter: who watches.
+    """
     keep_freed_memory()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -185,6 +236,8 @@ def prepare(
     # Depthwise convolutions are much faster with channels last, on CPUs and GPUs.
     detector = detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
+    if fabric.world_size > 1:
+        synchronize_batch_norms(detector)
     model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
     spec = specification(config, data.class_names)
     if fabric.is_global_zero:
@@ -192,15 +245,45 @@ def prepare(
     history = History(folder.metrics, 0)
     quantization = None
     if config.qat is not None:
-        assert isinstance(detector, QuantizedDetector) and teacher is not None
-        teacher = teacher.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        assert isinstance(detector, QuantizedDetector)
+        taught = float_detector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = partial(
             whole_images, data.train, config.qat.estimate_images, spec.preprocess, config.batch, fabric.device
         )
-        quantization = Quantization(config.qat, detector, teacher, plan.total_steps, images)
+        quantization = Quantization(config.qat, detector, taught, plan.total_steps, images)
     return Run(
-        config, folder, data, spec, plan, fabric, detector, model, optimizer, ema, history, reporter, quantization
+        config=config,
+        folder=folder,
+        data=data,
+        spec=spec,
+        plan=plan,
+        fabric=fabric,
+        detector=detector,
+        model=model,
+        optimizer=optimizer,
+        ema=ema,
+        history=history,
+        reporter=reporter,
+        quantization=quantization,
+        teacher=teacher,
     )
+
+
+def teacher_of(config: TeacherConfig | None, fabric: Fabric, detector: Detector, spec: Spec) -> Teacher | None:
+    """The detector that the run's learns from besides its boxes, on this process's device; None without one.
+
+    Raises:
+        EdgedetError: it cannot teach this detector.
+    """
+    if config is None:
+        return None
+
+    def mean(value: Tensor) -> Tensor:
+        shared = fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(shared, Tensor)
+        return shared
+
+    return load_teacher(config, detector, spec, fabric.device, mean)
 
 
 def default_threads(devices: int) -> int:
@@ -240,6 +323,9 @@ def start_from(detector: Detector, path: Path) -> None:
             where=path,
             fix=fix,
         )
+    if source.state_dict().keys() != detector.state_dict().keys():
+        fix = "give network (head, spp, se) and activation as they were there, or start from --weights"
+        raise EdgedetError("the checkpoint's detector is built in another way", where=path, fix=fix)
     wanted = detector.state_dict()
     fitting = {name: tensor for name, tensor in source.state_dict().items() if tensor.shape == wanted[name].shape}
     detector.load_state_dict({**wanted, **fitting})

@@ -22,6 +22,7 @@ VERBS = [
     "data",
     "models",
     "train",
+    "sweep",
     "eval",
     "predict",
     "quantize",

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from edgedet.config import parse
 from edgedet.data.augment.config import AugmentConfig
-from edgedet.data.augment.geometric import AxisTransform, draw_transform, visible
+from edgedet.data.augment.geometric import AffineTransform, draw_transform, visible
 from edgedet.errors import EdgedetError
 
 PAD = 114
 SCALES = st.floats(0.3, 3).flatmap(lambda scale: st.sampled_from([scale, -scale]))
 SHIFTS = st.floats(-60, 60)
-TRANSFORMS = st.builds(AxisTransform, SCALES, SCALES, SHIFTS, SHIFTS)
+TRANSFORMS = st.builds(AffineTransform, SCALES, SCALES, SHIFTS, SHIFTS)
 STILL = AugmentConfig(mosaic=0, flip_horizontal=0, scale=0, translate=0, hue=0, saturation=0, brightness=0)
 
 
@@ -39,30 +39,30 @@ def rectangles(draw: st.DrawFn, side: int) -> tuple[int, int, int, int]:
     return x1, y1, draw(st.integers(x1 + 6, side - 2)), draw(st.integers(y1 + 6, side - 2))
 
 
-class TestAxisTransform:
+class TestAffineTransform:
     @given(TRANSFORMS, rectangles(60))
     @settings(max_examples=100)
-    def test_a_box_follows_the_image(self, transform: AxisTransform, box: tuple[int, int, int, int]) -> None:
+    def test_a_box_follows_the_image(self, transform: AffineTransform, box: tuple[int, int, int, int]) -> None:
         x1, y1, x2, y2 = box
         image = np.zeros((60, 60, 3), dtype=np.uint8)
         image[y1:y2, x1:x2] = 250
         canvas = np.zeros((500, 500, 3), dtype=np.uint8)
-        moved = AxisTransform(transform.scale_x, transform.scale_y, transform.shift_x + 250, transform.shift_y + 250)
+        moved = AffineTransform(transform.scale_x, transform.scale_y, transform.shift_x + 250, transform.shift_y + 250)
         moved.warp_into(canvas, image, (0, 0, 500, 500))
         assert_allclose(measured_extent(canvas), moved.boxes(one(*box))[0], atol=1.0)
 
     @pytest.mark.parametrize(
         ("transform", "expected"),
         [
-            (AxisTransform(1, 1, 0, 0), (1, 2, 5, 8)),
-            (AxisTransform(2, 3, 10, 20), (12, 26, 20, 44)),
-            (AxisTransform(-1, 1, 10, 0), (5, 2, 9, 8)),
-            (AxisTransform(1, -1, 0, 10), (1, 2, 5, 8)),
-            (AxisTransform(-0.5, -2, 4, 20), (1.5, 4, 3.5, 16)),
+            (AffineTransform(1, 1, 0, 0), (1, 2, 5, 8)),
+            (AffineTransform(2, 3, 10, 20), (12, 26, 20, 44)),
+            (AffineTransform(-1, 1, 10, 0), (5, 2, 9, 8)),
+            (AffineTransform(1, -1, 0, 10), (1, 2, 5, 8)),
+            (AffineTransform(-0.5, -2, 4, 20), (1.5, 4, 3.5, 16)),
         ],
         ids=["nothing", "zoom and shift", "mirror", "upside down", "both, zoomed"],
     )
-    def test_known_boxes(self, transform: AxisTransform, expected: tuple[float, ...]) -> None:
+    def test_known_boxes(self, transform: AffineTransform, expected: tuple[float, ...]) -> None:
         assert_array_equal(transform.boxes(one(1, 2, 5, 8)), one(*expected))
         assert transform.boxes(np.zeros((0, 4), dtype=np.float32)).shape == (0, 4)
         assert transform.boxes(one(1, 2, 5, 8)).dtype == np.float32
@@ -70,7 +70,7 @@ class TestAxisTransform:
     @given(TRANSFORMS, TRANSFORMS, st.lists(rectangles(60), max_size=4))
     @settings(max_examples=50)
     def test_after_is_one_after_the_other(
-        self, first: AxisTransform, second: AxisTransform, rows: list[object]
+        self, first: AffineTransform, second: AffineTransform, rows: list[object]
     ) -> None:
         boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
         assert_allclose(second.after(first).boxes(boxes), second.boxes(first.boxes(boxes)), rtol=1e-4, atol=1e-3)
@@ -78,7 +78,7 @@ class TestAxisTransform:
     def test_whole_pixels_are_moved_exactly(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         canvas = np.zeros((40, 50, 3), dtype=np.uint8)
-        AxisTransform(1, 1, 5, 7).warp_into(canvas, image, (0, 0, 50, 40))
+        AffineTransform(1, 1, 5, 7).warp_into(canvas, image, (0, 0, 50, 40))
         assert_array_equal(canvas[7:27, 5:35], image)
         canvas[7:27, 5:35] = PAD
         assert (canvas == PAD).all()
@@ -86,15 +86,15 @@ class TestAxisTransform:
     def test_mirroring_is_exact(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         canvas = np.zeros((20, 30, 3), dtype=np.uint8)
-        AxisTransform(-1, 1, 30, 0).warp_into(canvas, image, (0, 0, 30, 20))
+        AffineTransform(-1, 1, 30, 0).warp_into(canvas, image, (0, 0, 30, 20))
         assert_array_equal(canvas, image[:, ::-1])
-        AxisTransform(1, -1, 0, 20).warp_into(canvas, image, (0, 0, 30, 20))
+        AffineTransform(1, -1, 0, 20).warp_into(canvas, image, (0, 0, 30, 20))
         assert_array_equal(canvas, image[::-1])
 
     @given(TRANSFORMS, st.tuples(*(st.integers(0, 40) for _ in range(4))))
     @settings(max_examples=50)
     def test_only_the_region_is_drawn_as_it_would_be_on_the_whole_canvas(
-        self, transform: AxisTransform, corners: tuple[int, int, int, int]
+        self, transform: AffineTransform, corners: tuple[int, int, int, int]
     ) -> None:
         x1, x2, y1, y2 = *sorted(corners[:2]), *sorted(corners[2:])
         image = np.indices((32, 32)).sum(axis=0).astype(np.uint8)[..., None].repeat(3, axis=2) * 4
@@ -206,8 +206,8 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 @given(TRANSFORMS)
 @settings(max_examples=50)
-def test_there_and_back(transform: AxisTransform) -> None:
-    back = AxisTransform(
+def test_there_and_back(transform: AffineTransform) -> None:
+    back = AffineTransform(
         1 / transform.scale_x,
         1 / transform.scale_y,
         -transform.shift_x / transform.scale_x,

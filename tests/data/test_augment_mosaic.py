@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from edgedet.data.augment.geometric import AxisTransform, visible
+from edgedet.data.augment.geometric import AffineTransform, visible
 from edgedet.data.augment.mosaic import tile_placements
 
 SIDES = st.lists(st.tuples(st.floats(8, 640), st.floats(8, 640)), min_size=4, max_size=4)
@@ -66,7 +66,7 @@ def test_boxes_in_the_hidden_part_of_a_tile_vanish(sides: list[tuple[float, floa
 def test_a_tile_larger_than_its_quarter_is_cropped_at_the_far_side() -> None:
     rng = np.random.default_rng(0)
     (shift, quarter), *_ = tile_placements(100, [(400.0, 400.0)] * 4, rng)
-    assert isinstance(shift, AxisTransform)
+    assert isinstance(shift, AffineTransform)
     kept, keep = visible(
         shift.boxes(array([[0, 0, 50, 50], [340, 340, 400, 400]])), np.array(quarter, dtype=np.float32)
     )

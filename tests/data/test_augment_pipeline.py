@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from edgedet.data.augment.config import AugmentConfig
-from edgedet.data.augment.pipeline import LabelledImage, augment, fit
+from edgedet.data.augment.labelled import LabelledImage
+from edgedet.data.augment.layouts import fit
+from edgedet.data.augment.pipeline import augment
 
 PAD = 114
 COLOURS = (40, 90, 160, 220)

@@ -132,6 +132,40 @@ class TestShow:
         assert run("show", root, option, value).exit_code == 2
 
 
+class TestShowAugmented:
+    def test_the_same_seed_gives_the_same_picture_and_another_one_another(self, root: Path, tmp_path: Path) -> None:
+        options = ("--augment", "default", "--count", 2, "--draws", 2)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+            result = run("show", root, *options, "--seed", seed, "--out", tmp_path / f"{name}.png", "--json")
+            assert json.loads(result.stdout)["images"] == 2
+        first, second, third = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+        assert first == second != third
+
+    def test_a_row_for_each_image_and_a_column_for_each_draw(self, root: Path, tmp_path: Path) -> None:
+        for count, draws in ((2, 2), (2, 3), (3, 3)):
+            run("show", root, "--augment", "default", "--count", count, "--draws", draws, "--out", tmp_path / "s.png")
+            height, width = cv2.imread(str(tmp_path / "s.png")).shape[:2]
+            assert width == draws * 416 + 16
+            assert height // 440 == count
+
+    def test_a_recipe_with_an_unknown_setting(self, root: Path, tmp_path: Path) -> None:
+        recipe = tmp_path / "recipe.yaml"
+        write_text(recipe, "mosiac: 1\n")
+        result = run("show", root, "--augment", recipe, "--out", tmp_path / "s.png")
+        assert result.exit_code == 2
+        assert "mosaic" in result.stderr
+        assert not (tmp_path / "s.png").exists()
+
+    def test_weights_of_objects_are_written_beside_their_names(self, root: Path, tmp_path: Path) -> None:
+        write_text(tmp_path / "plain.yaml", "mosaic: 0\n")
+        write_text(tmp_path / "mixed.yaml", "mosaic: 0\nmixup: 1\n")
+        for name in ("plain", "mixed"):
+            recipe, out = tmp_path / f"{name}.yaml", tmp_path / f"{name}.png"
+            result = run("show", root, "--augment", recipe, "--count", 1, "--draws", 1, "--out", out)
+            assert result.exit_code == 0
+        assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "mixed.png").read_bytes()
+
+
 class TestSynth:
     def test_a_dataset_that_passes_the_check(self, tmp_path: Path) -> None:
         options = ("--images", 20, "--size", 64, "--classes", 2, "--format", "voc", "--seed", 5)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import ArrayLike
+from scored_images import found, sample
 
-from edgedet.data.sample import Sample
 from edgedet.evaluate.coco import coco_metrics
 from edgedet.evaluate.predictions import Predictions
 from edgedet.evaluate.run import evaluate_results
@@ -32,25 +31,6 @@ REFERENCE = {
     "ar_large": 0.564291,
 }
 """What the COCO tools give for their own example."""
-
-
-def sample(boxes: ArrayLike = (), labels: ArrayLike = (), image_id: int = 0, ignore: ArrayLike | None = None) -> Sample:
-    count = len(np.atleast_1d(labels))
-    return Sample(
-        image=Path(f"{image_id}.jpg"),
-        image_id=image_id,
-        boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.asarray(labels, dtype=np.int64),
-        ignore=np.zeros(count, dtype=bool) if ignore is None else np.asarray(ignore, dtype=bool),
-    )
-
-
-def found(boxes: ArrayLike = (), scores: ArrayLike = (), labels: ArrayLike = ()) -> Predictions:
-    return Predictions(
-        xyxy=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
-        score=np.asarray(scores, dtype=np.float64),
-        class_id=np.asarray(labels, dtype=np.int64),
-    )
 
 
 def test_the_reference_results_of_the_coco_tools(oracles: Path) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from edgedet.cli.app import app
 from edgedet.data.find import read_dataset, split_of
 from edgedet.errors import EdgedetError
+from edgedet.evaluate.analysis import Wanted
 from edgedet.evaluate.run import class_order, evaluate, evaluate_model, evaluate_results
 from edgedet.runtime.load import load_detector
 
@@ -116,6 +117,30 @@ def test_saved_predictions_score_the_same(model: Path, data: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"new", "plots", "precision_recall.png"}
 
 
+def test_what_is_not_asked_for_is_not_worked_out(model: Path, data: Path) -> None:
+    result = evaluate_model(model, data).to_dict()
+    assert not {"voc", "f1", "confusion", "errors", "pictures"} & set(result)
+
+
+def test_what_is_asked_for_is_worked_out_of_a_model_and_of_its_results_alike(model: Path, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "missed", missed=True)
+    everything = Wanted(voc=True, f1=True, confusion=True, errors=True, confusion_score=0.5)
+    direct = evaluate_model(model, data, wanted=everything, save_predictions=tmp_path / "results.json")
+    scored = evaluate_results(tmp_path / "results.json", data, wanted=everything)
+    result = direct.to_dict()
+    assert result["voc"]["map_all_point"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert result["f1"]["all"]["recall"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert result["confusion"]["score_threshold"] == 0.5
+    assert [one["count"] for one in result["errors"]["causes"]] == [0, 0, 0, 0, 0, 1]
+    assert scored.analysis.to_dict() == direct.analysis.to_dict()
+
+
+def test_the_pictures_are_those_of_what_was_asked_for(model: Path, data: Path, tmp_path: Path) -> None:
+    evaluation = evaluate_model(model, data, plots=tmp_path / "plots", wanted=Wanted(voc=True, f1=True))
+    assert [path.name for path in evaluation.pictures] == ["precision_recall.png", "f1.png"]
+    assert set(evaluation.pictures) == set((tmp_path / "plots").iterdir())
+
+
 def test_other_classes_are_refused_and_both_lists_shown() -> None:
     np.testing.assert_array_equal(class_order(["a", "b", "c"], ["c", "a", "b"]), [1, 2, 0])
     with pytest.raises(EdgedetError, match=r"the model has 2 \(cat, dog\); the data has 2 \(cat, horse\)"):
@@ -165,6 +190,31 @@ class TestCommand:
         assert result["map"] == pytest.approx(1)
         assert result["speed_ms_per_image"] is None
 
+    def test_everything_is_printed_and_drawn(self, model: Path, tmp_path: Path) -> None:
+        data = write_data(tmp_path / "missed", missed=True)
+        printed = self.run(model, data, "--all", "--plots", tmp_path / "plots")
+        lines = [line.split() for line in printed.splitlines() if line]
+        assert ["missed", "1", "0.1122"] in lines
+        assert ["red", "3", "0.6364", "0.6667"] in lines
+        assert ["red", "2", "0", "1", "0"] in lines
+        for name in ("precision_recall", "f1", "confusion", "errors", "worst_errors"):
+            assert f"drawn: {tmp_path / 'plots' / name}.png" in printed
+            assert (tmp_path / "plots" / f"{name}.png").is_file()
+
+    def test_json_holds_what_was_asked_for(self, model: Path, data: Path) -> None:
+        result = json.loads(self.run(model, data, "--voc", "--confusion", "--score", "0.4", "--json"))
+        assert result["voc"]["map_11_point"] == pytest.approx(1)
+        assert result["confusion"]["score_threshold"] == 0.4
+        assert "errors" not in result and "f1" not in result
+
+    def test_a_confusion_is_named(self, data: Path, tmp_path: Path) -> None:
+        wrong = [{"image_id": 11, "category_id": CATEGORY["red"], "bbox": [0, 0, CELL, CELL], "score": 0.9}]
+        (tmp_path / "results.json").write_text(json.dumps(wrong))
+        printed = self.run("--predictions", tmp_path / "results.json", data, "--confusion", "--errors")
+        lines = [line.split() for line in printed.splitlines()]
+        assert ["green", "red", "1"] in lines
+        assert ["classification", "1"] in [words[:2] for words in lines]
+
     @pytest.mark.parametrize(
         ("args", "message"),
         [
@@ -173,6 +223,7 @@ class TestCommand:
             (["DATA", "--predictions", "results.json", "--threads", "1"], "--threads needs a model"),
             (["DATA", "--predictions", "results.json", "--save-predictions", "x"], "--save-predictions needs a model"),
             (["MODEL", "DATA", "--split", "nosuch"], "no split 'nosuch'"),
+            (["MODEL", "DATA", "--errors", "--score", "0.5"], "--score needs --confusion"),
             (["DATA", "--predictions", "nosuch.json"], "cannot read"),
         ],
     )

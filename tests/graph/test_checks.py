@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgedet.errors import CheckFailedError
-from edgedet.graph.checks import CHECKS, require_sound
+from edgedet.graph.checks import CHECKS, has_the_promised_interface, require_sound
 from edgedet.graph.metadata import with_metadata
 from edgedet.spec import Preprocess, Spec
 
@@ -124,6 +124,17 @@ def test_a_free_batch_is_free_where_it_should_be_only() -> None:
         require_sound(sound_model("batch"), SPEC, batch=1)
     with pytest.raises(CheckFailedError, match="inputs and outputs"):
         require_sound(sound_model(1), SPEC, batch=None)
+
+
+def test_a_head_may_have_several_boxes_a_cell_and_no_fraction_of_one() -> None:
+    model = sound_model()
+    for count, faults in ((COUNT, 0), (6 * COUNT, 0), (6 * COUNT + 1, 1), (COUNT - 1, 1)):
+        for value in model.graph.output:
+            value.type.tensor_type.shape.dim[1].dim_value = count
+        assert len(list(has_the_promised_interface(model, SPEC, 1))) == faults
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 6 * COUNT
+    model.graph.output[1].type.tensor_type.shape.dim[1].dim_value = COUNT
+    assert list(has_the_promised_interface(model, SPEC, 1)), "a score for each box"
 
 
 @pytest.mark.parametrize(("spoil", "message"), FAULTS.values(), ids=FAULTS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edgedet.losses.distill import distillation_loss, localization_distillation
+from edgedet.losses.distill import classification_distillation, distillation_loss, localization_distillation
 from edgedet.models.heads.gfl import BINS
 
 CLASSES = 3
@@ -61,3 +65,48 @@ def test_boxes_count_where_the_teacher_is_sure() -> None:
     assert student.grad is not None
     moved = student.grad[..., CLASSES:].abs().amax(dim=-1) > 1e-7
     assert moved.nonzero().tolist() == [[0, 2]]
+
+
+LOGITS = st.floats(-30, 30)
+TEMPERATURES = st.floats(0.5, 10)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_classification_distillation_of_known_logits(temperature: float) -> None:
+    teacher, student = 1.5, -0.5
+    q, p = (1 / (1 + math.exp(-logit / temperature)) for logit in (teacher, student))
+    expected = temperature**2 * (q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p)))
+    found = classification_distillation(torch.tensor([student]), torch.tensor([teacher]), temperature)
+    assert found.tolist() == pytest.approx([expected], rel=1e-5)
+
+
+@given(LOGITS, LOGITS, TEMPERATURES)
+def test_a_score_is_a_distribution_over_two_outcomes(student: float, teacher: float, temperature: float) -> None:
+    one, other = (torch.tensor(value, dtype=torch.float64) for value in (student, teacher))
+    found = classification_distillation(one, other, temperature)
+    pairs = [torch.stack([logit, torch.zeros_like(logit)]) for logit in (one, other)]
+    assert found.item() == pytest.approx(localization_distillation(*pairs, temperature).item(), rel=1e-6, abs=1e-9)
+    assert found.item() >= -1e-9
+
+
+@given(LOGITS, TEMPERATURES)
+def test_equal_scores_are_exactly_0_apart_and_pull_at_nothing(logit: float, temperature: float) -> None:
+    student = torch.tensor(logit, requires_grad=True)
+    divergence = classification_distillation(student, torch.tensor(logit), temperature)
+    divergence.backward()
+    assert divergence.item() == 0
+    assert student.grad is not None and student.grad.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_gradients_of_classification_distillation_are_those_of_its_values() -> None:
+    student = torch.linspace(-4, 4, 9, dtype=torch.float64, requires_grad=True)
+    teacher = torch.linspace(3, -2, 9, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda logits: classification_distillation(logits, teacher, 2.0), student)
+
+
+def test_scores_of_nearly_0_and_1_stay_finite() -> None:
+    student = torch.tensor([-200.0, 200.0, 0.0], requires_grad=True)
+    divergence = classification_distillation(student, torch.tensor([200.0, -200.0, 200.0]), 1.0)
+    divergence.sum().backward()
+    assert divergence.tolist() == pytest.approx([200, 200, math.log(2)], rel=1e-6)
+    assert student.grad is not None and student.grad.tolist() == pytest.approx([-1, 1, -0.5])

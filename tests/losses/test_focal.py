@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from edgedet.losses.focal import distribution_focal_loss, quality_focal_loss
+from edgedet.losses.focal import distribution_focal_loss, focal_loss, quality_focal_loss, varifocal_loss
 
 BINS = 8
 PEAKED = torch.tensor([0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.0, 0.0])
@@ -18,6 +18,76 @@ FINITE_LOGITS = st.floats(-80, 80, width=32)
 
 def logit(probability: float) -> Tensor:
     return torch.tensor(math.log(probability / (1 - probability)))
+
+
+class TestFocalLoss:
+    @pytest.mark.parametrize(
+        ("score", "label", "loss"),
+        [
+            (0.9, 1.0, 0.000263),
+            (0.968, 1.0, 8.33e-6),
+            (0.1, 0.0, 0.000790),
+            (0.1, 1.0, 0.466273),
+            (0.9, 0.0, 1.398820),
+            (0.5, 1.0, 0.043322),
+            (0.5, 0.0, 0.129965),
+        ],
+    )
+    def test_known_values(self, score: float, label: float, loss: float) -> None:
+        assert focal_loss(logit(score), torch.tensor(label)).item() == pytest.approx(loss, rel=2e-4, abs=5e-7)
+
+    @given(FINITE_LOGITS, st.booleans(), st.floats(0, 1), st.floats(1, 5))
+    @settings(max_examples=50)
+    def test_is_the_papers_equation(self, x: float, label: bool, alpha: float, gamma: float) -> None:
+        found = focal_loss(torch.tensor(x), torch.tensor(float(label)), alpha, gamma).item()
+        signed = x if label else -x
+        # -ln(p_t) and 1 - p_t, without cancellation.
+        cross_entropy = max(-signed, 0) + math.log1p(math.exp(-abs(signed)))
+        distance = math.exp(-signed - cross_entropy)
+        weight = alpha if label else 1 - alpha
+        assert found == pytest.approx(weight * distance**gamma * cross_entropy, rel=1e-3, abs=1e-6)
+
+    def test_without_gamma_it_is_the_weighted_cross_entropy_of_smoothed_labels_too(self) -> None:
+        x, y = torch.linspace(-6, 6, 25), torch.tensor([0.0, 0.05, 0.5, 0.95, 1.0])[:, None].expand(5, 25)
+        x = x.expand(5, 25)
+        expected = functional.binary_cross_entropy_with_logits(x, y, reduction="none") / 2
+        torch.testing.assert_close(focal_loss(x, y, alpha=0.5, gamma=0.0), expected)
+
+    def test_a_nearly_hard_label_costs_nearly_what_the_hard_one_does(self) -> None:
+        x = torch.linspace(-4, 4, 17)
+        for hard, soft in ((0.0, 1e-4), (1.0, 1 - 1e-4)):
+            found, expected = (focal_loss(x, torch.full_like(x, label)) for label in (soft, hard))
+            torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+
+    def test_gradients_are_those_of_finite_differences(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(20, generator=generator, dtype=torch.float64, requires_grad=True)
+        y = torch.rand(20, generator=generator, dtype=torch.float64).round()
+        assert torch.autograd.gradcheck(lambda x: focal_loss(x, y), (x,))
+        assert torch.autograd.gradcheck(lambda x: focal_loss(x, y * 0.9 + 0.05), (x,))
+
+
+class TestVarifocalLoss:
+    @pytest.mark.parametrize(("score", "quality", "loss"), [(0.6, 0.8, 0.473535), (0.3, 0.0, 0.024076)])
+    def test_known_values(self, score: float, quality: float, loss: float) -> None:
+        assert varifocal_loss(logit(score), torch.tensor(quality)).item() == pytest.approx(loss, abs=1e-6)
+
+    def test_a_positive_is_weighted_by_its_quality_however_right_its_score_is(self) -> None:
+        x, q = torch.linspace(-5, 5, 11), torch.full((11,), 0.4)
+        expected = 0.4 * functional.binary_cross_entropy_with_logits(x, q, reduction="none")
+        torch.testing.assert_close(varifocal_loss(x, q), expected)
+        torch.testing.assert_close(varifocal_loss(x, q, alpha=0.1, gamma=5.0), expected)
+
+    def test_a_negative_is_a_focal_loss(self) -> None:
+        x, zeros = torch.linspace(-5, 5, 11), torch.zeros(11)
+        torch.testing.assert_close(varifocal_loss(x, zeros), focal_loss(x, zeros, alpha=0.25))
+        torch.testing.assert_close(varifocal_loss(x, zeros, 0.5, 3.0), focal_loss(x, zeros, 0.5, 3.0))
+
+    def test_gradients_are_those_of_finite_differences(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(20, generator=generator, dtype=torch.float64, requires_grad=True)
+        q = (torch.rand(20, generator=generator, dtype=torch.float64) * 2 - 1).clamp(min=0)
+        assert torch.autograd.gradcheck(lambda x: varifocal_loss(x, q), (x,))
 
 
 class TestQualityFocalLoss:

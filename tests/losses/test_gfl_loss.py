@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgedet.losses.assign import assign
-from edgedet.losses.gfl import GFLLoss, Targets, gfl_loss
-from edgedet.models.heads.gfl import anchor_points
+from edgedet.losses.assigners.dynamic import dynamic_soft_labels
+from edgedet.losses.detection import total
+from edgedet.losses.gfl import gfl_loss
+from edgedet.losses.targets import Targets
+from edgedet.models.heads.geometry import anchor_points
 
 BINS = 8
 SIZE = 64
@@ -30,8 +32,8 @@ NOTHING = targets_of()
 TWO = targets_of((5, 5, 40, 50), (30, 20, 60, 60), labels=(0, 1))
 
 
-def parts(loss: GFLLoss) -> list[float]:
-    return [loss.quality.item(), loss.giou.item(), loss.distribution.item()]
+def parts(loss: dict[str, Tensor]) -> list[float]:
+    return [loss[name].item() for name in ("classification", "box", "distribution")]
 
 
 def gradient_of(logits: Tensor, loss: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ class PlainLoss:
         wanted = torch.zeros_like(scores)
         weights, overlaps, sides = [], [], []
         for image, target in enumerate(targets):
-            found = assign(
+            found = dynamic_soft_labels(
                 scores[image].detach().float(),
                 boxes[image].detach().float(),
                 POINTS,
@@ -109,8 +111,10 @@ def plain_distribution(bins: Tensor, point: int, box: list[float]) -> Tensor:
 def test_values_and_gradients_are_those_of_the_formulas(classes: int, targets: list[Targets]) -> None:
     logits = logits_of(len(targets), classes)
     loss, expected = gfl_loss(logits, POINTS, STRIDES, targets), PlainLoss(logits, targets)
-    assert parts(loss) == pytest.approx(parts(expected), rel=1e-4)  # type: ignore[arg-type]
-    gradient = gradient_of(logits, loss.total)
+    assert parts(loss) == pytest.approx(
+        [expected.quality.item(), expected.giou.item(), expected.distribution.item()], rel=1e-4
+    )
+    gradient = gradient_of(logits, total(loss))
     torch.testing.assert_close(gradient.double(), gradient_of(expected.x, expected.total), rtol=1e-3, atol=1e-6)
 
 
@@ -127,16 +131,16 @@ def test_predictions_that_are_right_cost_next_to_nothing() -> None:
                 first = 1 + side * BINS + int(distance)
                 logits[0, point, first : first + 2] = torch.tensor([1 - distance % 1, distance % 1]).clamp(1e-9).log()
     target = targets_of(box)
-    found = assign(logits[0, :, :1], right_boxes, POINTS, STRIDES, target.boxes, target.labels)
+    found = dynamic_soft_labels(logits[0, :, :1], right_boxes, POINTS, STRIDES, target.boxes, target.labels)
     logits[0, found.points, 0] = 12.0
     right = gfl_loss(logits, POINTS, STRIDES, [target])
     assert len(found.points) in (12, 13)
-    assert right.giou.item() < 1e-4
-    assert right.quality.item() < 1e-4
+    assert right["box"].item() < 1e-4
+    assert right["classification"].item() < 1e-4
     wrong = gfl_loss(logits, POINTS, STRIDES, [targets_of((20.0, 28.0, 52.0, 60.0))])
-    assert wrong.giou.item() > 0.5
-    assert wrong.quality.item() > 0.5
-    assert wrong.distribution.item() > right.distribution.item()
+    assert wrong["box"].item() > 0.5
+    assert wrong["classification"].item() > 0.5
+    assert wrong["distribution"].item() > right["distribution"].item()
 
 
 class TestDegenerate:
@@ -152,16 +156,16 @@ class TestDegenerate:
     def test_without_positives_only_the_classes_learn_background(self, targets: list[Targets]) -> None:
         logits = logits_of(2, 3)
         loss = gfl_loss(logits, POINTS, STRIDES, targets)
-        assert loss.giou.item() == loss.distribution.item() == 0
-        gradient = gradient_of(logits, loss.total)
+        assert loss["box"].item() == loss["distribution"].item() == 0
+        gradient = gradient_of(logits, total(loss))
         assert (gradient[..., :3] > 0).all(), "every score has to fall"
         assert (gradient[..., 3:] == 0).all()
         x = logits.detach().double()[..., :3]
-        torch.testing.assert_close(loss.quality.double(), (x.sigmoid() ** 2 * -(1 - x.sigmoid()).log()).sum())
+        torch.testing.assert_close(loss["classification"].double(), (x.sigmoid() ** 2 * -(1 - x.sigmoid()).log()).sum())
 
     def test_an_image_without_objects_is_background_beside_one_with(self) -> None:
         logits = logits_of(2, 2)
-        gradient = gradient_of(logits, gfl_loss(logits, POINTS, STRIDES, [TWO, NOTHING]).total)
+        gradient = gradient_of(logits, total(gfl_loss(logits, POINTS, STRIDES, [TWO, NOTHING])))
         assert (gradient[1, :, :2] > 0).all()
         assert (gradient[1, :, 2:] == 0).all()
         assert (gradient[0, :, 2:] != 0).any()
@@ -183,29 +187,29 @@ class TestDegenerate:
         logits = (logits_of(1, 2).detach() * scale).requires_grad_()
         loss = gfl_loss(logits, POINTS, STRIDES, [target])
         assert all(math.isfinite(part) and part >= 0 for part in parts(loss))
-        assert gradient_of(logits, loss.total).isfinite().all()
+        assert gradient_of(logits, total(loss)).isfinite().all()
 
     def test_predictions_without_area_get_finite_gradients(self) -> None:
         logits = torch.zeros(1, len(POINTS), 2 + 4 * BINS)
         logits[..., 2::BINS] = 200.0
         logits.requires_grad_()
         loss = gfl_loss(logits, POINTS, STRIDES, [TWO])
-        assert loss.total.isfinite()
-        assert gradient_of(logits, loss.total).isfinite().all()
+        assert total(loss).isfinite()
+        assert gradient_of(logits, total(loss)).isfinite().all()
 
     def test_scores_of_zero_at_every_positive_point(self) -> None:
         logits = logits_of(1, 2).detach()
         logits[..., :2] = -200.0
         logits.requires_grad_()
         loss = gfl_loss(logits, POINTS, STRIDES, [TWO])
-        assert loss.total.isfinite()
-        assert gradient_of(logits, loss.total).isfinite().all()
+        assert total(loss).isfinite()
+        assert gradient_of(logits, total(loss)).isfinite().all()
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_a_broken_prediction_makes_the_loss_say_so(self, bad: float) -> None:
         logits = logits_of(1, 2).detach()
         logits[0, 3, :] = bad
-        assert not gfl_loss(logits, POINTS, STRIDES, [TWO]).total.isfinite()
+        assert not total(gfl_loss(logits, POINTS, STRIDES, [TWO])).isfinite()
 
 
 def test_half_precision_is_computed_in_single() -> None:
@@ -214,16 +218,16 @@ def test_half_precision_is_computed_in_single() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         half = logits.detach().to(dtype).requires_grad_()
         loss = gfl_loss(half, POINTS, STRIDES, targets)
-        assert loss.total.dtype == torch.float32
+        assert total(loss).dtype == torch.float32
         assert parts(loss) == parts(gfl_loss(half.detach().float(), POINTS, STRIDES, targets))
-        assert gradient_of(half, loss.total).isfinite().all()
+        assert gradient_of(half, total(loss)).isfinite().all()
 
 
 def test_the_total_is_the_sum_of_the_parts_and_images_count_by_their_positives() -> None:
     logits = logits_of(2, 2)
     alone, doubled = logits[:1], torch.cat([logits[:1], logits[:1]])
     loss = gfl_loss(alone, POINTS, STRIDES, [TWO])
-    assert loss.total.item() == pytest.approx(sum(parts(loss)))
+    assert total(loss).item() == pytest.approx(sum(parts(loss)))
     twice: Any = pytest.approx(parts(loss), rel=1e-5)
     assert parts(gfl_loss(doubled, POINTS, STRIDES, [TWO, TWO])) == twice
 
@@ -247,5 +251,5 @@ def test_processes_that_share_a_batch_get_the_loss_and_gradient_of_the_whole_on_
     losses = [gfl_loss(logits[share], POINTS, STRIDES, targets[share], mean=lambda _: mean) for share in shares]
     average = [sum(values) / len(shares) for values in zip(*map(parts, losses), strict=True)]
     assert average == pytest.approx(parts(whole), rel=1e-5)
-    gradient = gradient_of(logits, torch.stack([loss.total for loss in losses]).mean())
-    torch.testing.assert_close(gradient, gradient_of(logits, whole.total), rtol=1e-4, atol=1e-7)
+    gradient = gradient_of(logits, torch.stack([total(loss) for loss in losses]).mean())
+    torch.testing.assert_close(gradient, gradient_of(logits, total(whole)), rtol=1e-4, atol=1e-7)

@@ -20,7 +20,7 @@ from edgedet.models import checkpoint as module
 from edgedet.models.blocks import ConvNormAct
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.detector import Detector
-from edgedet.models.zoo import build_detector, list_models
+from edgedet.models.zoo import build_detector, list_heads, list_models
 from edgedet.spec import Postprocess, Preprocess, Spec
 
 NAME = "shufflenetv2_0.5x"
@@ -40,9 +40,11 @@ class Small(nn.Module):
         self.output = nn.Conv2d(8, classes, 1)
 
 
-def build_small(name: str, classes: int, *, activation: str) -> Small:
+def build_small(name: str, classes: int, *, activation: str, head: str = "gfl", **_: Any) -> Small:
     if name not in list_models():
         raise unknown_value("model", name, list_models())
+    if head not in list_heads():
+        raise unknown_value("head", head, list_heads())
     return Small(name, classes, activation)
 
 
@@ -147,6 +149,16 @@ class TestRealDetector:
         torch.save({**content, "architecture": {**content["architecture"], **change}}, tmp_path / "other.pt")
         with pytest.raises(EdgedetError, match=problem):
             load_checkpoint(tmp_path / "other.pt")
+
+    def test_options_come_back_with_the_weights(self, spec: Spec, tmp_path: Path) -> None:
+        detector = build_detector(NAME, 2, head="fcos", spp=True, se=True, dropblock=0.1, dropblock_size=3)
+        save_checkpoint(tmp_path / "model.pt", detector, spec)
+        loaded = load_checkpoint(tmp_path / "model.pt").float_detector
+        assert loaded.architecture == detector.architecture
+        assert {type(layer) for layer in loaded.modules()} == {type(layer) for layer in detector.modules()}
+        images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.equal(loaded(images), detector.eval()(images))
 
     def test_a_full_disk_leaves_the_previous_file(self, detector: Detector, spec: Spec, tmp_path: Path) -> None:
         path = tmp_path / "model.pt"
@@ -282,6 +294,13 @@ class TestPartsThatDoNotFit:
             ({"num_classes": torch.tensor(2)}, "does not say which model"),
             ({"name": None}, "does not say which model"),
             ({"activation": None}, "does not say which model"),
+            ({"head": "fcoss"}, "unknown head 'fcoss'"),
+            ({"head": None}, "does not say which model"),
+            ({"head": torch.tensor(2)}, "does not say which model"),
+            ({"spp": 1}, "does not say which model"),
+            ({"se": torch.tensor(True)}, "does not say which model"),
+            ({"dropblock": 0}, "does not say which model"),
+            ({"dropblock_size": 7.0}, "does not say which model"),
         ],
     )
     def test_architecture(

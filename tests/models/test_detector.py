@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgedet.losses.gfl import Targets, gfl_loss
+from edgedet.losses.detection import total
+from edgedet.losses.gfl import gfl_loss
+from edgedet.losses.targets import Targets
 from edgedet.models.detector import STRIDES, DecodedDetector, Detector
-from edgedet.models.heads.gfl import anchor_points
-from edgedet.models.zoo import build_detector, list_models
+from edgedet.models.heads.geometry import anchor_points
+from edgedet.models.zoo import build_detector, list_heads, list_models
 
 FAMILIES = ["mobilenetv2_0.35", "shufflenetv2_0.5x", "squeezenet_1.1"]
 
@@ -75,7 +77,7 @@ def test_a_training_step_reaches_every_parameter(detector: Detector) -> None:
         torch.cat([targets[0].boxes, (points[:, None] + torch.tensor([[-5.0], [5.0]])).flatten(1)]),
         torch.cat([targets[0].labels, torch.ones(len(points), dtype=torch.long)]),
     )
-    loss = gfl_loss(detector(images(2, 64, 64)), points, strides, targets).total
+    loss = total(gfl_loss(detector(images(2, 64, 64)), points, strides, targets))
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in detector.named_parameters()}
     assert [name for name, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()] == []
@@ -93,11 +95,11 @@ def test_a_dozen_steps_learn_one_object() -> None:
     for _ in range(12):
         loss = gfl_loss(detector(images(2, 64, 64)), points, strides, targets)
         optimizer.zero_grad()
-        loss.total.backward()
+        total(loss).backward()
         optimizer.step()
         losses.append(loss)
-    assert losses[-1].total < 0.5 * losses[0].total
-    assert losses[-1].giou < 0.5 * losses[0].giou
+    assert total(losses[-1]) < 0.5 * total(losses[0])
+    assert losses[-1]["box"] < 0.5 * losses[0]["box"]
 
 
 def test_a_detector_is_rebuilt_from_its_architecture(detector: Detector) -> None:
@@ -110,6 +112,21 @@ def test_a_detector_is_rebuilt_from_its_architecture(detector: Detector) -> None
     assert architecture == {}
     again.load_state_dict(detector.state_dict())
     assert type(again.backbone) is type(detector.backbone)
+
+
+@pytest.mark.parametrize("head", list_heads())
+def test_a_detector_with_every_option_is_rebuilt_and_decoded(head: str) -> None:
+    torch.manual_seed(0)
+    detector = build_detector(FAMILIES[1], 3, head=head, spp=True, se=True, dropblock=0.1, dropblock_size=2)
+    name, classes, activation, *options = detector.architecture.items()
+    again = build_detector(name[1], classes[1], activation=activation[1], **dict(options))
+    again.load_state_dict(detector.state_dict())
+    assert again.architecture == detector.architecture
+    with torch.no_grad():
+        found, expected = (DecodedDetector(one.eval(), 64, 96)(images(2, 64, 96)) for one in (again, detector))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert found[0].shape == (2, len(detector.points(64, 96)[0]), 4)
+    assert found[1].shape == (2, len(detector.points(64, 96)[0]), 3)
 
 
 def test_no_layer_stands_in_the_way_of_integers() -> None:

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgedet.losses.focal import distribution_focal_loss
-from edgedet.models.heads.gfl import (
-    BINS,
-    REG_MAX,
-    GFLHead,
-    anchor_points,
-    boxes_from_distances,
-    decode,
-    expected_distances,
-)
+from edgedet.models.heads.geometry import anchor_points, boxes_from_distances
+from edgedet.models.heads.gfl import BINS, REG_MAX, GFLHead, decode, expected_distances
 
 STRIDES = (8, 16, 32, 64)
 

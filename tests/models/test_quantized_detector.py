@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from small_detector import small_detector
 from torch import fx, nn
 
 from edgedet.errors import EdgedetError
 from edgedet.graph.source import find_model
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.detector import Detector
-from edgedet.models.quantized.detector import QuantizedDetector, folded, traced, with_rounded_carriers
+from edgedet.models.dropblock import DropBlock
+from edgedet.models.quantized.detector import (
+    QuantizedDetector,
+    folded,
+    traced,
+    with_rounded_carriers,
+    without_rounding,
+)
 from edgedet.models.quantized.edges import FLOAT_FROM, Edge, find_edges
 from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
 from edgedet.models.quantized.recipe import Recipe
@@ -141,6 +149,36 @@ def test_an_edge_that_is_not_there_is_named() -> None:
     with pytest.raises(EdgedetError, match="unknown edge 'image'") as caught:
         QuantizedDetector(detector, Recipe(keep_float=("image",)))
     assert "did you mean 'images'" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("head", ["fcos", "ssdlite", "yolo"])
+def test_another_head_than_gfls_is_refused(head: str) -> None:
+    with pytest.raises(EdgedetError, match=f"knows the GFL head alone, not {head}"):
+        QuantizedDetector(small_detector(head, 3), Recipe())
+
+
+def test_pools_lie_on_the_grid_of_the_map_that_they_pool_and_nothing_is_dropped() -> None:
+    detector = small_detector("gfl", 3, spp=True, dropblock=0.9, dropblock_size=2).eval()
+    quantized = quantized_of(detector)
+    assert not [module for module in quantized.modules() if isinstance(module, DropBlock)]
+    assert len([module for module in detector.modules() if isinstance(module, DropBlock)]) == 2
+    (edge,) = (edge for edge in quantized.edges if edge.name == "neck.laterals.2.2")
+    pools = {f"neck_laterals_2_3_pools_{index}" for index in range(3)}
+    assert pools < set(edge.carriers), "and what joins them"
+    assert isinstance(quantized.network.get_submodule("neck.laterals.2.3.merge.0"), QuantizedConv2d)
+    with torch.no_grad():
+        assert torch.equal(without_rounding(quantized)(IMAGES), detector(IMAGES))
+
+
+def test_what_is_excited_is_rounded_and_its_gates_are_not() -> None:
+    detector = small_detector("gfl", 3, se=True).eval()
+    quantized = quantized_of(detector)
+    excited = {name for name in quantized.quantizers() if name.startswith("mul")}
+    assert len(excited) == 4
+    assert not [name for name in quantized.quantizers() if name.endswith("gates.3")]
+    assert isinstance(quantized.network.get_submodule("neck.top_down.0.1.gates.0"), QuantizedConv2d)
+    with torch.no_grad():
+        assert torch.equal(without_rounding(quantized)(IMAGES), detector(IMAGES))
 
 
 @pytest.fixture(scope="module")

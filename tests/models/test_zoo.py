@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
+import torch
 from torch import nn
 
 from edgedet.errors import EdgedetError
 from edgedet.models.activations import activation_names, make_activation
 from edgedet.models.backbones.base import Backbone
-from edgedet.models.zoo import build_detector, list_models, native_activation, require_input_size
+from edgedet.models.dropblock import DropBlock
+from edgedet.models.zoo import (
+    DEFAULT_OPTIONS,
+    build_detector,
+    list_heads,
+    list_models,
+    native_activation,
+    require_dropblock_fits,
+    require_input_size,
+)
+
+NAME = "shufflenetv2_0.5x"
 
 ALL_ACTIVATIONS = tuple({type(make_activation(name)) for name in activation_names()})
 
@@ -72,6 +87,60 @@ def test_an_unknown_activation_names_the_nearest() -> None:
 def test_a_detector_needs_a_class(classes: int) -> None:
     with pytest.raises(EdgedetError, match="at least one class"):
         build_detector("shufflenetv2_0.5x", classes)
+
+
+class TestOptions:
+    def test_the_heads(self) -> None:
+        assert list_heads() == ["gfl", "fcos", "ssdlite", "yolo"]
+
+    def test_an_unknown_head_names_the_nearest(self) -> None:
+        with pytest.raises(EdgedetError, match="unknown head 'ssd'") as caught:
+            build_detector(NAME, 1, head="ssd")
+        assert "did you mean 'ssdlite'" in str(caught.value.fix)
+
+    def test_an_architecture_has_the_options_where_one_of_them_is_set(self) -> None:
+        plain = {"name": NAME, "num_classes": 1, "activation": "relu"}
+        defaults = {"head": "gfl", "spp": False, "se": False, "dropblock": 0.0, "dropblock_size": 7}
+        assert build_detector(NAME, 1).architecture == plain
+        changes: list[dict[str, Any]] = [
+            {"head": "yolo"},
+            {"spp": True},
+            {"se": True},
+            {"dropblock": 0.1},
+            {"dropblock": 0.1, "dropblock_size": 5},
+        ]
+        for change in changes:
+            assert build_detector(NAME, 1, **change).architecture == plain | defaults | change
+
+    def test_the_defaults_are_those_of_the_function(self) -> None:
+        parameters = inspect.signature(build_detector).parameters
+        assert {key: parameters[key].default for key in DEFAULT_OPTIONS} == DEFAULT_OPTIONS
+
+    @pytest.mark.parametrize("drop", [-0.1, 1.0, float("nan")])
+    def test_a_drop_probability_out_of_range(self, drop: float) -> None:
+        with pytest.raises(EdgedetError, match="drop probability"):
+            build_detector(NAME, 1, dropblock=drop)
+
+    def test_the_weights_of_the_default_are_drawn_as_ever(self) -> None:
+        torch.manual_seed(0)
+        plain = build_detector(NAME, 1).state_dict()
+        torch.manual_seed(0)
+        dropping = build_detector(NAME, 1, dropblock=0.1)
+        assert sum(isinstance(layer, DropBlock) for layer in dropping.modules()) == 2
+        assert all(torch.equal(tensor, plain[key]) for key, tensor in dropping.state_dict().items())
+
+
+class TestDropBlockFits:
+    def test_a_map_of_a_block_is_enough(self) -> None:
+        require_dropblock_fits({"dropblock": 0.1, "dropblock_size": 7}, 224)
+        with pytest.raises(EdgedetError, match="6 cells a side, a block 7") as caught:
+            require_dropblock_fits({"dropblock": 0.1, "dropblock_size": 7}, 223)
+        assert "224 pixels" in str(caught.value.fix)
+        assert "dropblock_size=6" in str(caught.value.fix)
+
+    def test_who_drops_nothing_fits_anywhere(self) -> None:
+        require_dropblock_fits(build_detector(NAME, 1).architecture, 32)
+        require_dropblock_fits({"dropblock": 0.0, "dropblock_size": 7}, 32)
 
 
 class TestInputSize:

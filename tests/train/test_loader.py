@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from edgedet.data.augment.config import AugmentConfig
+from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
@@ -24,11 +25,30 @@ def samples(tiny_data: Path) -> tuple[Sample, ...]:
     return split_of(read_dataset(tiny_data), "train")
 
 
+EVERYTHING = AugmentConfig(
+    mosaic=0.5,
+    split=0.5,
+    mixup=0.5,
+    cutmix=0.5,
+    rotate=20,
+    shear=10,
+    colour_operation=0.5,
+    gridmask=1,
+    scale_aware=True,
+)
+
+
 def batches(
-    samples: tuple[Sample, ...], *, workers: int = 0, first_step: int = 0, cache_bytes: int = 1 << 24, seed: int = 0
+    samples: tuple[Sample, ...],
+    config: AugmentConfig = AugmentConfig(),  # noqa: B008 (frozen)
+    *,
+    workers: int = 0,
+    first_step: int = 0,
+    cache_bytes: int = 1 << 24,
+    seed: int = 0,
 ) -> list[Batch]:
     plan = BatchPlan(len(samples), 4, 2, seed, 64, multi_scale=0.5)
-    dataset = TrainingSet(samples, AugmentConfig(), mosaic_epochs=1, seed=seed, max_size=96, cache_bytes=cache_bytes)
+    dataset = TrainingSet(samples, config, mosaic_epochs=1, seed=seed, max_size=96, cache_bytes=cache_bytes)
     return list(make_loader(dataset, plan, first_step, workers=workers, pin_memory=False))
 
 
@@ -39,11 +59,45 @@ def assert_same(first: Iterable[Batch], second: Iterable[Batch]) -> None:
         for one, other in zip(a.targets, b.targets, strict=True):
             assert torch.equal(one.boxes, other.boxes)
             assert torch.equal(one.labels, other.labels)
+            assert torch.equal(one.shares, other.shares)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_batches(samples: tuple[Sample, ...], workers: int) -> None:
     assert_same(batches(samples), batches(samples, workers=workers))
+
+
+def test_any_number_of_workers_gives_the_same_batches_with_every_option(samples: tuple[Sample, ...]) -> None:
+    assert_same(batches(samples, EVERYTHING), batches(samples, EVERYTHING, workers=2))
+
+
+def test_weights_of_mixed_objects_reach_the_targets(samples: tuple[Sample, ...]) -> None:
+    mixed = batches(samples, AugmentConfig(mosaic=0, mixup=1))
+    steps = len(mixed) // 2
+    for batch in mixed[:steps]:
+        for target in batch.targets:
+            assert target.weights is not None and target.weights.dtype == torch.float32
+            assert len(target.weights) == len(target.boxes)
+    # The last epoch sees single images.
+    assert all(target.weights is None for batch in mixed[steps:] for target in batch.targets)
+
+
+def test_the_files_of_a_key_are_those_that_are_read(
+    samples: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def load(sample: Sample, max_size: int) -> LabelledImage:
+        read.append(sample.image)
+        return load_for_training(sample, max_size)
+
+    monkeypatch.setattr("edgedet.train.loader.load_for_training", load)
+    dataset = TrainingSet(samples, EVERYTHING, mosaic_epochs=1, seed=0, max_size=64, cache_bytes=0)
+    for position in range(12):
+        read.clear()
+        key = SampleKey(0, position, position % len(samples), 64)
+        dataset[key]
+        assert dataset.images(key) == read
 
 
 def test_batches_from_a_later_step_are_the_rest_of_the_batches(samples: tuple[Sample, ...]) -> None:

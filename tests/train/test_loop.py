@@ -63,7 +63,7 @@ def test_a_run_leaves_its_files(finished: Path) -> None:
 def test_metrics_have_one_line_an_epoch(finished: Path) -> None:
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    parts = [line["loss_quality"] + line["loss_giou"] + line["loss_distribution"] for line in lines]
+    parts = [line["loss_classification"] + line["loss_box"] + line["loss_distribution"] for line in lines]
     np.testing.assert_allclose([line["loss"] for line in lines], parts, rtol=1e-5)
     assert all(line["map"] is not None for line in lines)
 
@@ -107,7 +107,7 @@ def test_empty_images_train_as_background(tmp_path: Path) -> None:
         file.write_text(json.dumps({**content, "annotations": []}))
     values = {"data": str(data), "model": "shufflenetv2_0.5x", "imgsz": 64, "epochs": 2, "batch": 2, "workers": 0}
     result = train(parse(TrainConfig, values), tmp_path / "run")
-    assert result.records[-1]["loss_giou"] == 0
+    assert result.records[-1]["loss_box"] == 0
     assert result.records[-1]["loss"] < result.records[0]["loss"]
 
 

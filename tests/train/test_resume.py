@@ -146,6 +146,28 @@ def test_a_killed_quantization_aware_run_ends_as_if_it_had_not_been_killed(
     assert_same_end(whole, killed)
 
 
+def test_a_killed_run_with_dropblock_and_a_teacher_ends_as_if_it_had_not_been_killed(
+    float_best: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    teacher = tmp_path / "teacher.pt"
+    shutil.copy(float_best, teacher)
+    settings = {
+        **BASE,
+        "data": str(tiny_data),
+        "multi_scale": 0.0,
+        "network": {"dropblock": 0.3, "dropblock_size": 2},
+        "teacher": {"checkpoint": str(teacher)},
+    }
+    train(parse(TrainConfig, settings), tmp_path / "whole")
+    run_until_killed(tmp_path / "killed", settings, 5)
+    teacher.unlink()
+    resume(tmp_path / "killed")
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    line = json.loads((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["loss_teacher_classification"] > 0 and line["loss_teacher_localisation"] > 0
+
+
 class InterruptingReporter(SilentReporter):
     def __init__(self, steps: int) -> None:
         self.left = steps

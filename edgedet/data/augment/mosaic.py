@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedet.data.augment.geometric import AxisTransform
+from edgedet.data.augment.geometric import AffineTransform, translation
 
 
 def tile_placements(
     size: float, sides: list[tuple[float, float]], rng: np.random.Generator
-) -> list[tuple[AxisTransform, tuple[float, float, float, float]]]:
+) -> list[tuple[AffineTransform, tuple[float, float, float, float]]]:
     """Where four tiles lie on a canvas of `2 * size`: their shift, and the quarter (x1, y1, x2, y2) that shows them.
 
     The tiles meet at a point drawn from the middle half of the canvas; each is cropped at its quarter's edges.
@@ -23,7 +23,7 @@ def tile_placements(
     placements = []
     for tile, (height, width) in enumerate(sides):
         left, top = tile % 2 == 0, tile < 2
-        shift = AxisTransform(1.0, 1.0, centre_x - width if left else centre_x, centre_y - height if top else centre_y)
+        shift = translation(centre_x - width if left else centre_x, centre_y - height if top else centre_y)
         quarter = (
             0.0 if left else centre_x,
             0.0 if top else centre_y,

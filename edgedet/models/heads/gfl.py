@@ -6,21 +6,20 @@ a distribution over `reg_max + 1` distances in units of the level's stride.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgedet.models.blocks import SeparableConv
+from edgedet.models.heads.geometry import boxes_from_distances
+from edgedet.models.heads.towers import TowerHead, start_at_prior_
 
 REG_MAX = 7
 BINS = REG_MAX + 1
-PRIOR_PROBABILITY = 0.01
 
 
-class GFLHead(nn.Module):
-    """Levels are not shared: each has its own BatchNorm, which folds and quantizes cleanly.
+class GFLHead(TowerHead):
+    """Raw outputs are `[B, N, C + 4 * (REG_MAX + 1)]`: class logits, then the bins of left, top, right and bottom.
 
     Args:
         channels: channels of every input map.
@@ -30,42 +29,12 @@ class GFLHead(nn.Module):
     """
 
     def __init__(self, channels: int, num_classes: int, strides: Sequence[int], activation: str) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.strides = tuple(strides)
-        self.towers = nn.ModuleList(
-            nn.Sequential(SeparableConv(channels, channels, activation), SeparableConv(channels, channels, activation))
-            for _ in strides
-        )
-        self.outputs = nn.ModuleList(nn.Conv2d(channels, num_classes + 4 * BINS, 1) for _ in strides)
-        self._initialise_outputs()
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps `[B, channels, H_i, W_i]` to logits `[B, N, C + 4 * (REG_MAX + 1)]`, finest level first, row major."""
-        levels = [
-            output(tower(feature)).flatten(2)
-            for tower, output, feature in zip(self.towers, self.outputs, maps, strict=True)
-        ]
-        return torch.cat(levels, dim=2).transpose(1, 2)
-
-    def _initialise_outputs(self) -> None:
+        super().__init__(channels, num_classes, strides, activation, num_classes + 4 * BINS)
         for output in self.outputs:
-            assert isinstance(output, nn.Conv2d) and output.bias is not None
-            nn.init.normal_(output.weight, std=0.01)
-            nn.init.zeros_(output.bias)
-            # Every class starts at the prior probability, or the first steps drown in background loss (RetinaNet, 4.1).
-            nn.init.constant_(output.bias[: self.num_classes], -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+            start_at_prior_(output, slice(num_classes))
 
-
-def anchor_points(height: int, width: int, strides: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Centres `[N, 2]` (x, y in input pixels) and strides `[N]` of every cell, in the head's output order."""
-    points, point_strides = [], []
-    for stride in strides:
-        rows, columns = math.ceil(height / stride), math.ceil(width / stride)
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        points.append((torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride)
-        point_strides.append(torch.full((rows * columns,), float(stride)))
-    return torch.cat(points), torch.cat(point_strides)
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        return decode(raw, points, strides, self.num_classes)
 
 
 def expected_distances(box_logits: Tensor) -> Tensor:
@@ -74,18 +43,6 @@ def expected_distances(box_logits: Tensor) -> Tensor:
     bins = torch.arange(BINS, dtype=probabilities.dtype, device=probabilities.device)
     # Not as a matrix product: ONNX Runtime makes thousands of tiny ones of it, which take longer than a small backbone.
     return (probabilities * bins).sum(dim=-1)
-
-
-def boxes_from_distances(points: Tensor, distances: Tensor, dim: int = -1) -> Tensor:
-    """Points (x, y) and left, top, right, bottom distances in pixels to xyxy boxes.
-
-    Args:
-        points: `[..., 2]`, or 2 along another dimension.
-        distances: `[..., 4]`, or 4 along that dimension.
-        dim: the dimension.
-    """
-    left_top, right_bottom = distances.split(2, dim)
-    return torch.cat([points - left_top, points + right_bottom], dim)
 
 
 def decode(logits: Tensor, points: Tensor, strides: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgedet.errors import unknown_value
+from edgedet.errors import EdgedetError, unknown_value
 from edgedet.models.detector import DetectionNetwork, Detector
+from edgedet.models.dropblock import DropBlock
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
+from edgedet.models.heads.geometry import anchor_points
+from edgedet.models.heads.gfl import GFLHead, decode
 from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
 from edgedet.models.quantized.edges import Edge, find_edges, module_of, readers_of
 from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
@@ -35,6 +38,9 @@ class QuantizedDetector(DetectionNetwork):
     Args:
         detector: float; it is copied.
         recipe: what stays float.
+
+    Raises:
+        EdgedetError: the detector's head is another than GFL's, or an edge that is to stay float is unknown.
 
     Attributes:
         recipe: how the detector was quantized.
@@ -75,6 +81,12 @@ class QuantizedDetector(DetectionNetwork):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         return logits
+
+    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return anchor_points(height, width, self._strides)
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        return decode(raw, points, strides, self._num_classes)
 
     def quantizers(self) -> Mapping[str, FakeQuantize]:
         """The quantizer of each edge, by the edge's name."""
@@ -174,9 +186,25 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def traced(detector: Detector) -> fx.GraphModule:
-    """The graph of a float detector without channel shuffles, in which edges are found."""
-    network = fx.symbolic_trace(fold_channel_shuffles(detector))
-    return network.train(detector.training)
+    """The graph of a float detector without channel shuffles, in which edges are found.
+
+    Raises:
+        EdgedetError: the detector's head is another than GFL's.
+    """
+    if not isinstance(detector.head, GFLHead):
+        what = f"quantization knows the GFL head alone, not {detector.architecture['head']}"
+        raise EdgedetError(what, fix="train a detector with the head gfl")
+    copied = fold_channel_shuffles(detector)
+    _stop_dropping_(copied)
+    return fx.symbolic_trace(copied).train(detector.training)
+
+
+def _stop_dropping_(detector: Detector) -> None:
+    """Takes DropBlock out: grids are chosen and trained on whole maps, and its choices cannot be traced."""
+    for lateral in detector.neck.laterals:
+        assert isinstance(lateral, nn.Sequential)
+        if isinstance(lateral[-1], DropBlock):
+            del lateral[-1]
 
 
 def _path(index: int) -> str:

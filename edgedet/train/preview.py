@@ -1,0 +1,84 @@
+"""What the network sees of a dataset, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgedet.config import load_yaml, parse
+from edgedet.data.augment.config import AugmentConfig
+from edgedet.data.augment.labelled import LabelledImage
+from edgedet.data.clean import trainable
+from edgedet.data.sample import Sample
+from edgedet.data.sheet import MAX_IMAGES
+from edgedet.errors import EdgedetError
+from edgedet.progress import Track, no_progress
+from edgedet.train.config import TrainConfig
+from edgedet.train.loader import TrainingSet, cache_bytes_per_process
+from edgedet.train.plan import SampleKey
+
+DEFAULT_RECIPE = "default"
+
+
+def read_recipe(recipe: str) -> TrainConfig:
+    """The settings that `edgedet train` would have; the dataset they name is not looked at.
+
+    Args:
+        recipe: `default`, or the path of a YAML file with settings of a training run, or with those of its `augment`
+            alone.
+
+    Raises:
+        EdgedetError: the file cannot be read, or holds a setting that neither has.
+    """
+    if recipe == DEFAULT_RECIPE:
+        return TrainConfig(data="")
+    path = Path(recipe)
+    values = load_yaml(path)
+    if values.keys() & TrainConfig.model_fields.keys():
+        return parse(TrainConfig, {"data": "", **values}, where=path)
+    return TrainConfig(data="", augment=parse(AugmentConfig, values, where=path))
+
+
+def augmented_images(
+    samples: Sequence[Sample],
+    recipe: TrainConfig,
+    *,
+    count: int,
+    draws: int,
+    seed: int,
+    track: Track = no_progress,
+) -> list[tuple[str, LabelledImage]]:
+    """Images as training makes them of a split, each drawn several times one after the other.
+
+    Args:
+        samples: of the split; images that are joined come of all of it.
+        recipe: `imgsz` and `augment` are used.
+        count: how many images, spread evenly over the split; all if there are fewer.
+        draws: how often each is drawn.
+        seed: of every random choice.
+        track: reports the progress.
+
+    Returns:
+        `count * draws` images, each with the name of its file.
+
+    Raises:
+        EdgedetError: there are none, or more than a sheet has room for.
+    """
+    usable, _ = trainable(samples, track=track)
+    count = min(count, len(usable))
+    if not 1 <= count * draws <= MAX_IMAGES:
+        what = f"a sheet shows 1 to {MAX_IMAGES} images, not {count} times {draws}"
+        raise EdgedetError(what, fix="set --count and --draws")
+    dataset = TrainingSet(
+        usable,
+        recipe.augment,
+        mosaic_epochs=draws,
+        seed=seed,
+        max_size=recipe.imgsz,
+        cache_bytes=cache_bytes_per_process(recipe.cache_mib, 0),
+    )
+    chosen = np.linspace(0, len(usable) - 1, count).round().astype(int).tolist()
+    keys = [SampleKey(draw, index, index, recipe.imgsz) for index in chosen for draw in range(draws)]
+    return [(usable[key.sample].image.name, dataset[key][1]) for key in track(keys, "augmenting")]

@@ -1,0 +1,1 @@
+"""Sweeps: many trainings, each with other settings, to find those with the highest mAP."""
