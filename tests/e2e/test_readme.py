@@ -41,7 +41,7 @@ def test_first_steps_run_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_names_a_verb_and_options_that_exist(page: Path) -> None:
     everything = re.findall(r"^ *edgedet (\S+)(.*)$", page.read_text().replace("\\\n", " "), flags=re.MULTILINE)
-    assert len(everything) >= 8
+    assert len(everything) >= (8 if page == README else 1)
     help_of: dict[str, str] = {}
     for verb, rest in everything:
         words = shlex.split(rest, comments=True)
