@@ -48,3 +48,6 @@ class LossConfig(Frozen):
                 "use focal or bce, or no smoothing"
             )
         return self
+
+
+DEFAULT = LossConfig()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgedet.errors import EdgedetError
-from edgedet.losses.config import LossConfig
+from edgedet.losses.config import DEFAULT, LossConfig
 from edgedet.losses.fcos import fcos_loss
 from edgedet.losses.gfl import gfl_loss
 from edgedet.losses.processes import Mean
@@ -16,7 +16,6 @@ from edgedet.losses.ssd import ssd_loss
 from edgedet.losses.targets import Targets
 from edgedet.losses.yolo import yolo_loss
 
-DEFAULT = LossConfig()
 _LOSSES_OF_ONE_RECIPE = {"fcos": fcos_loss, "ssdlite": ssd_loss, "yolo": yolo_loss}
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from edgedet.losses.assigners import ASSIGNERS, Assignment
 from edgedet.losses.box_losses import BOX_LOSSES
 from edgedet.losses.classification import CLASSIFICATION_LOSSES, smooth_labels
-from edgedet.losses.config import LossConfig
+from edgedet.losses.config import DEFAULT, LossConfig
 from edgedet.losses.focal import distribution_focal_loss
 from edgedet.losses.negatives import hard_negatives, top_k_negatives
 from edgedet.losses.positives import Positives, positives_of
@@ -22,8 +22,6 @@ from edgedet.losses.processes import Mean, alone
 from edgedet.losses.repulsion import repulsion_loss
 from edgedet.losses.targets import Targets
 from edgedet.models.heads.gfl import BINS, boxes_from_distances, expected_distances
-
-DEFAULT = LossConfig()
 
 
 def gfl_loss(

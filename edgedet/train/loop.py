@@ -40,6 +40,7 @@ from edgedet.train.run import (
     build,
     check_settings,
     launch,
+    mean_over_processes,
     prepare,
     read_data,
     require_same_data,
@@ -232,7 +233,7 @@ def _step(run: Run, batch: Batch) -> float:
         targets,
         run.detector.num_classes,
         config.loss,
-        mean=partial(_mean_over_processes, run),
+        mean=partial(mean_over_processes, run.fabric),
     )
     if run.quantization is not None:
         parts |= run.quantization.losses(images, logits)
@@ -254,7 +255,7 @@ def _step(run: Run, batch: Batch) -> float:
     if run.ema is not None:
         run.ema.update(run.detector, progress.step)
     names = ["loss", *(f"loss_{name}" for name in parts)]
-    values = _mean_over_processes(run, torch.stack([total, *parts.values()]).detach()).tolist()
+    values = mean_over_processes(run.fabric, torch.stack([total, *parts.values()]).detach()).tolist()
     for name, value in zip(names, values, strict=True):
         progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
     return values[0]
@@ -338,17 +339,11 @@ def _keep_calibrated(run: Run) -> None:
         run.reporter.message(f"calibrated, before training: mAP50-95 {found or 0:.4f}")
 
 
-def _mean_over_processes(run: Run, value: Tensor) -> Tensor:
-    mean = run.fabric.all_reduce(value, reduce_op="mean")
-    assert isinstance(mean, Tensor)
-    return mean
-
-
 def _any_process(run: Run, wanted: bool) -> bool:
     """Processes must stop at the same step: one that goes on alone waits for the others forever."""
     if run.fabric.world_size == 1:
         return wanted
-    return bool(_mean_over_processes(run, torch.tensor(float(wanted), device=run.fabric.device)) > 0)
+    return bool(mean_over_processes(run.fabric, torch.tensor(float(wanted), device=run.fabric.device)) > 0)
 
 
 def _checkpoint_is_due(run: Run) -> bool:

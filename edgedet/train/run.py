@@ -179,8 +179,7 @@ def require_same_data(fabric: Fabric, data: Data, where: str) -> None:
     """
     same = float(fabric.broadcast(data.fingerprint) == data.fingerprint)
     # All processes end with the error, not only those whose data differ: the others would wait for them.
-    share = fabric.all_reduce(torch.tensor(same, device=fabric.device), reduce_op="mean")
-    if share != 1.0:
+    if mean_over_processes(fabric, torch.tensor(same, device=fabric.device)) != 1.0:
         fix = "give every machine the same dataset"
         raise EdgedetError("the machines see different training images or boxes", where=where, fix=fix)
 
@@ -278,12 +277,14 @@ def teacher_of(config: TeacherConfig | None, fabric: Fabric, detector: Detector,
     if config is None:
         return None
 
-    def mean(value: Tensor) -> Tensor:
-        shared = fabric.all_reduce(value, reduce_op="mean")
-        assert isinstance(shared, Tensor)
-        return shared
+    return load_teacher(config, detector, spec, fabric.device, partial(mean_over_processes, fabric))
 
-    return load_teacher(config, detector, spec, fabric.device, mean)
+
+def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
+    """The mean of a tensor over the run's processes; every process calls."""
+    mean = fabric.all_reduce(value, reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return mean
 
 
 def default_threads(devices: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,15 +10,12 @@ from torch import Tensor
 
 from edgedet.errors import EdgedetError
 from edgedet.losses.distill import classification_distillation, localization_distillation
+from edgedet.losses.processes import Mean, alone
 from edgedet.models.checkpoint import Checkpoint, load_checkpoint
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.heads.gfl import BINS, GFLHead
 from edgedet.spec import Spec
 from edgedet.train.config import TeacherConfig
-
-
-def _same(value: Tensor) -> Tensor:
-    return value
 
 
 class Teacher:
@@ -33,9 +30,7 @@ class Teacher:
         detector: the teacher.
     """
 
-    def __init__(
-        self, config: TeacherConfig, detector: DetectionNetwork, mean: Callable[[Tensor], Tensor] = _same
-    ) -> None:
+    def __init__(self, config: TeacherConfig, detector: DetectionNetwork, mean: Mean = alone) -> None:
         self.detector = detector.eval().requires_grad_(False)
         self._config = config
         self._mean = mean
@@ -78,7 +73,7 @@ def load_teacher(
     student: DetectionNetwork,
     spec: Spec,
     device: torch.device,
-    mean: Callable[[Tensor], Tensor] = _same,
+    mean: Mean = alone,
 ) -> Teacher:
     """The teacher of a run, on its device.
 
