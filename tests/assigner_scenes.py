@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgedet.losses.assigners import Assignment
+from edgedet.losses.assigners import AnchorAssignment, Assignment, PointAssigner, max_iou
+from edgedet.losses.targets import Targets, joined
 
 
 def grid(size: int, strides: tuple[int, ...] = (8, 16, 32)) -> tuple[Tensor, Tensor]:
@@ -21,7 +22,7 @@ def grid(size: int, strides: tuple[int, ...] = (8, 16, 32)) -> tuple[Tensor, Ten
 
 
 def random_scene(seed: int, size: int = 64, classes: int = 3, objects: int = 4) -> dict[str, Tensor]:
-    """An assigner's arguments, in its order."""
+    """One image: what is predicted, where, and its objects."""
     generator = torch.Generator().manual_seed(seed)
     points, strides = grid(size)
     corners = torch.rand(objects, 2, 2, generator=generator) * size
@@ -47,6 +48,25 @@ def one_object(box: tuple[float, ...], size: int, strides: tuple[int, ...]) -> d
         "gt_boxes": torch.tensor([box]),
         "gt_labels": torch.tensor([0]),
     }
+
+
+def assign(assigner: PointAssigner, scene: dict[str, Tensor]) -> Assignment:
+    """Of a batch that has the scene alone."""
+    class_logits, boxes, points, strides, gt_boxes, gt_labels = scene.values()
+    return assign_image(assigner, class_logits, boxes, points, strides, Targets(gt_boxes, gt_labels))
+
+
+def assign_image(
+    assigner: PointAssigner, class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, target: Targets
+) -> Assignment:
+    """Of a batch of one image, whose outputs are `[N, C]` and `[N, 4]`."""
+    return assigner(class_logits[None], boxes[None], points, strides, joined([target]))
+
+
+def max_iou_of_image(anchors: Tensor, gt_boxes: Tensor, **thresholds: float) -> AnchorAssignment:
+    """Of a batch of one image."""
+    labels = torch.zeros(len(gt_boxes), dtype=torch.long)
+    return max_iou(anchors, joined([Targets(gt_boxes, labels)]), 1, **thresholds)
 
 
 def plain_iou(a: list[float], b: list[float]) -> float:

@@ -15,7 +15,7 @@ from edgedet.losses.classification import binary_cross_entropy
 from edgedet.losses.focal import focal_loss
 from edgedet.losses.positives import positives_of
 from edgedet.losses.processes import Mean, alone
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Objects, Targets
 from edgedet.models.heads.fcos import decode
 
 
@@ -44,9 +44,8 @@ def fcos_loss(
     (raw,) = at_least_single(raw)
     class_logits, centreness_logits, boxes = decode(raw, points, strides, num_classes)
 
-    def assign(image: int, target: Targets) -> Assignment:
-        predicted = class_logits[image].detach(), boxes[image].detach()
-        return ASSIGNERS["fcos"](*predicted, points, strides, target.boxes, target.labels)
+    def assign(objects: Objects) -> Assignment:
+        return ASSIGNERS["fcos"](class_logits.detach(), boxes.detach(), points, strides, objects)
 
     positives = positives_of(targets, assign)
     centreness = centreness_of(points[positives.rows], positives.boxes)

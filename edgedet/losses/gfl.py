@@ -20,7 +20,7 @@ from edgedet.losses.negatives import hard_negatives, top_k_negatives
 from edgedet.losses.positives import Positives, positives_of
 from edgedet.losses.processes import Mean, alone
 from edgedet.losses.repulsion import repulsion_loss
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Objects, Targets, joined
 from edgedet.models.heads.gfl import BINS, boxes_from_distances, expected_distances
 
 
@@ -53,9 +53,8 @@ def gfl_loss(
     with torch.no_grad():
         boxes = boxes_from_distances(points, expected_distances(box_logits) * strides[:, None])
 
-    def assign(image: int, target: Targets) -> Assignment:
-        predicted = class_logits[image].detach(), boxes[image]
-        return ASSIGNERS[config.assigner](*predicted, points, strides, target.boxes, target.labels)
+    def assign(objects: Objects) -> Assignment:
+        return ASSIGNERS[config.assigner](class_logits.detach(), boxes, points, strides, objects)
 
     positives = positives_of(targets, assign)
     weights = class_logits[positives.at].detach().sigmoid().amax(dim=-1) * positives.shares
@@ -73,15 +72,10 @@ def gfl_loss(
         "distribution": config.distribution_weight * (distribution * weights).sum(),
     }
     if config.repulsion_weight > 0:
-        repulsion = repulsion_loss(predicted, positives.objects, *_all_objects(targets))
+        objects = joined(targets)
+        repulsion = repulsion_loss(predicted, positives.objects, objects.boxes, objects.images)
         parts["repulsion"] = config.repulsion_weight * repulsion
     return parts
-
-
-def _all_objects(targets: Sequence[Targets]) -> tuple[Tensor, Tensor]:
-    """The boxes `[G, 4]` of all images, and the image `[G]` of each."""
-    images = [torch.full_like(target.labels, image) for image, target in enumerate(targets)]
-    return torch.cat([target.boxes for target in targets]), torch.cat(images)
 
 
 def _classification_loss(class_logits: Tensor, positives: Positives, config: LossConfig) -> Tensor:
@@ -101,8 +95,7 @@ def _classification_loss(class_logits: Tensor, positives: Positives, config: Los
 
 def _taking_part(losses: Tensor, positives: Positives, config: LossConfig) -> Tensor:
     """`[B, N]`: the positive points and, per image, the negative ones that are learned from."""
-    positive = torch.zeros_like(losses, dtype=torch.bool)
-    positive[positives.at] = True
+    positive = positives.mask(losses)
     if config.negatives == "hard":
         chosen = [hard_negatives(*pair, ratio=config.negative_ratio) for pair in zip(losses, positive, strict=True)]
     else:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from edgedet.losses.assigners import Assignment
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Objects, Targets, joined
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,30 @@ class Positives:
         """The index of all of them in `[B, N, ...]`."""
         return self.images, self.rows
 
+    def mask(self, like: Tensor) -> Tensor:
+        """`[B, N]` bool, on the device of `[B, N]`: the positive rows."""
+        return torch.zeros_like(like, dtype=torch.bool).index_put(self.at, torch.tensor(True, device=like.device))
+
     def scattered(self, values: Tensor, into: Tensor) -> Tensor:
         """A copy of `[B, N]` with `values` `[P]` at the positive rows."""
         return into.index_put(self.at, values.to(into.dtype))
 
 
-def positives_of(targets: Sequence[Targets], assign: Callable[[int, Targets], Assignment]) -> Positives:
+def positives_of(targets: Sequence[Targets], assign: Callable[[Objects], Assignment]) -> Positives:
     """The positive rows of B images.
 
     Args:
         targets: at least one image's objects.
-        assign: of the image with that number and its objects; not called for an image without any.
+        assign: which points learn which of all images' objects.
     """
-    boxes, labels = targets[0].boxes.new_zeros(0, 4), targets[0].labels.new_zeros(0)
-    parts = [(labels, labels, boxes, labels, boxes[:, 0], boxes[:, 0], labels)]
-    before = 0
-    for image, target in enumerate(targets):
-        if len(target.boxes) > 0:
-            match = assign(image, target)
-            parts.append(
-                (
-                    torch.full_like(match.points, image),
-                    match.points,
-                    target.boxes[match.objects],
-                    target.labels[match.objects],
-                    match.weights,
-                    target.shares[match.objects],
-                    match.objects + before,
-                )
-            )
-        before += len(target.boxes)
-    return Positives(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    objects = joined(targets)
+    match = assign(objects)
+    return Positives(
+        match.images,
+        match.points,
+        objects.boxes[match.objects],
+        objects.labels[match.objects],
+        match.weights,
+        objects.shares[match.objects],
+        match.objects,
+    )

@@ -14,7 +14,7 @@ from edgedet.losses.box_losses import smooth_l1_loss
 from edgedet.losses.negatives import hard_negatives
 from edgedet.losses.positives import positives_of
 from edgedet.losses.processes import Mean, alone
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Objects, Targets
 from edgedet.models.heads.geometry import boxes_from_centres
 from edgedet.models.heads.ssdlite import anchor_sizes, offsets_of
 
@@ -50,8 +50,8 @@ def ssd_loss(
     sizes = anchor_sizes(strides)
     anchors = boxes_from_centres(points, sizes)
 
-    def assign(image: int, target: Targets) -> Assignment:
-        return max_iou(anchors, target.boxes, positive=MATCH_IOU, negative=MATCH_IOU)
+    def assign(objects: Objects) -> Assignment:
+        return max_iou(anchors, objects, len(targets), positive=MATCH_IOU, negative=MATCH_IOU)
 
     positives = positives_of(targets, assign)
     count = mean(positives.shares.sum()).clamp(min=1)
@@ -59,7 +59,7 @@ def ssd_loss(
     losses = functional.cross_entropy(
         class_logits.transpose(1, 2), positives.scattered(positives.labels, background), reduction="none"
     )
-    counts = positives.scattered(positives.shares, _hard(losses.detach(), positives.at))
+    counts = positives.scattered(positives.shares, _hard(losses.detach(), positives.mask(losses)))
     rows = positives.rows
     wanted = offsets_of(positives.boxes, points[rows], sizes[rows])
     box = smooth_l1_loss(offsets[positives.at], wanted.to(raw.dtype))
@@ -69,9 +69,7 @@ def ssd_loss(
     }
 
 
-def _hard(losses: Tensor, positive: tuple[Tensor, Tensor]) -> Tensor:
+def _hard(losses: Tensor, positive: Tensor) -> Tensor:
     """`[B, N]`: 1 at the anchors without an object that are learned from, 0 elsewhere."""
-    is_positive = torch.zeros_like(losses, dtype=torch.bool)
-    is_positive[positive] = True
-    chosen = [hard_negatives(*image, ratio=NEGATIVE_RATIO) for image in zip(losses, is_positive, strict=True)]
+    chosen = [hard_negatives(*image, ratio=NEGATIVE_RATIO) for image in zip(losses, positive, strict=True)]
     return torch.stack(chosen).to(losses.dtype)

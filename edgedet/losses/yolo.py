@@ -14,7 +14,7 @@ from edgedet.losses.box_losses import giou_loss
 from edgedet.losses.classification import binary_cross_entropy
 from edgedet.losses.positives import positives_of
 from edgedet.losses.processes import Mean, alone
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Objects, Targets
 from edgedet.models.heads.yolo import decode
 
 BOX_WEIGHT = 5.0
@@ -47,8 +47,8 @@ def yolo_loss(
     class_logits, objectness_logits, boxes = decode(raw, points, strides, num_classes)
     scores = product_logits(class_logits, objectness_logits).detach()
 
-    def assign(image: int, target: Targets) -> Assignment:
-        return ASSIGNERS["simota"](scores[image], boxes[image].detach(), points, strides, target.boxes, target.labels)
+    def assign(objects: Objects) -> Assignment:
+        return ASSIGNERS["simota"](scores, boxes.detach(), points, strides, objects)
 
     positives = positives_of(targets, assign)
     count = mean(positives.shares.sum()).clamp(min=1)

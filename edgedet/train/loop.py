@@ -17,7 +17,7 @@ from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.interrupt import StopRequest, deferred_interrupt
 from edgedet.losses import detection
-from edgedet.losses.targets import Targets
+from edgedet.losses.targets import Targets, moved
 from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import DecodedDetector, DetectionNetwork
 from edgedet.models.quantized.detector import QuantizedDetector
@@ -267,7 +267,7 @@ def to_device(batch: Batch, preprocess: Preprocess, device: torch.device) -> tup
     mean = torch.tensor(preprocess.mean, device=device).view(3, 1, 1) * 255
     std = torch.tensor(preprocess.std, device=device).view(3, 1, 1) * 255
     images = (images - mean).div_(std).contiguous(memory_format=torch.channels_last)
-    return images, [target.to(device) for target in batch.targets]
+    return images, moved(batch.targets, device)
 
 
 def _require_finite(value: Tensor | None, what: str, run: Run, batch: Batch) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from assigner_scenes import one_object, random_scene
+from assigner_scenes import assign, one_object, random_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from edgedet.losses.assigners import ASSIGNERS, Assignment
+from edgedet.losses.assigners.pairs import lowest_of_each, ranks
+from edgedet.losses.targets import Targets, joined
 
 EVERY = pytest.mark.parametrize("name", ASSIGNERS)
 # SimOTA's candidates are all around the centre, also where the object is smaller.
@@ -25,7 +27,7 @@ NO_OBJECTS = {
 
 
 def run(name: str, scene: dict[str, Tensor]) -> Assignment:
-    return ASSIGNERS[name](*scene.values())
+    return assign(ASSIGNERS[name], scene)
 
 
 def with_objects(scene: dict[str, Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -171,3 +173,34 @@ def test_double_precision_stays_double(name: str) -> None:
     found = run(name, scene)
     assert found.ious.dtype == found.weights.dtype == torch.float64
     assert len(found.points) > 0
+
+
+@EVERY
+@given(seed=st.integers(0, 10_000), counts=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+@settings(max_examples=20)
+def test_an_image_is_assigned_alike_alone_and_in_a_batch(name: str, seed: int, counts: list[int]) -> None:
+    scenes = [random_scene(seed + image, objects=count) for image, count in enumerate(counts)]
+    outputs = [torch.stack([scene[key] for scene in scenes]) for key in ("class_logits", "boxes")]
+    places = scenes[0]["points"], scenes[0]["strides"]
+    targets = [Targets(scene["gt_boxes"], scene["gt_labels"]) for scene in scenes]
+    found = ASSIGNERS[name](*outputs, *places, joined(targets))
+    assert found.images.tolist() == sorted(found.images.tolist())
+    before = 0
+    for image, scene in enumerate(scenes):
+        alone, here = run(name, scene), found.images == image
+        assert torch.equal(found.points[here], alone.points)
+        assert torch.equal(found.objects[here] - before, alone.objects)
+        torch.testing.assert_close(found.ious[here], alone.ious)
+        torch.testing.assert_close(found.weights[here], alone.weights)
+        before += counts[image]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4))))
+def test_ranks_and_lowest_values_of_groups_are_those_of_loops(pairs: list[tuple[int, int]]) -> None:
+    pairs = sorted(pairs, key=lambda pair: pair[0])
+    values = torch.tensor([float(value) for _, value in pairs])
+    groups = torch.tensor([group for group, _ in pairs], dtype=torch.long)
+    mates = [[other for other in range(len(pairs)) if pairs[other][0] == group] for group, _ in pairs]
+    before = [[m for m in mates[k] if (pairs[m][1], m) < (pairs[k][1], k)] for k in range(len(pairs))]
+    assert ranks(values, groups).tolist() == [len(lower) for lower in before]
+    assert lowest_of_each(values, groups).tolist() == [k for k in range(len(pairs)) if not before[k]]

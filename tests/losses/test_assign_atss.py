@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 import torch
-from assigner_scenes import assert_same, one_object, plain_iou, random_scene
+from assigner_scenes import assert_same, assign, one_object, plain_iou, random_scene
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -47,39 +47,39 @@ def plain_atss(
 def test_is_what_loops_over_the_algorithm_give(seed: int, size: int, objects: int) -> None:
     """In the examples that are written down, the standard deviation of a population chooses other points."""
     scene = random_scene(seed, size, objects=objects)
-    assert_same(atss(**scene), plain_atss(**scene))
+    assert_same(assign(atss, scene), plain_atss(**scene))
 
 
 def test_an_object_of_an_anchors_size_on_a_point() -> None:
     """IoUs of the 9 nearest anchors: 1, four times 7/9 and four times .6203; mean .7325, deviation .1276."""
     scene = one_object((28.0, 28.0, 92.0, 92.0), 128, (8,))
-    assert scene["points"][atss(**scene).points].tolist() == [[60, 60]]
+    assert scene["points"][assign(atss, scene).points].tolist() == [[60, 60]]
 
 
 def test_an_object_learns_on_the_level_of_its_size() -> None:
     for box, stride in (((28.0, 28.0, 92.0, 92.0), 8), ((64.0, 64.0, 192.0, 192.0), 16)):
         scene = one_object(box, 256, (8, 16, 32))
-        assert set(scene["strides"][atss(**scene).points].tolist()) == {stride}
+        assert set(scene["strides"][assign(atss, scene).points].tolist()) == {stride}
 
 
 @pytest.mark.parametrize("half", [210.2, 213.6, 1000.0])
 def test_where_all_anchors_overlap_an_object_equally_all_candidates_are_positive(half: float) -> None:
     """The float32 mean of the first two's equal IoUs is larger than these."""
     scene = one_object((60 - half, 60 - half, 60 + half, 60 + half), 128, (8,))
-    assert len(atss(**scene).points) == 9
+    assert len(assign(atss, scene).points) == 9
 
 
 def test_a_single_point_is_positive_for_the_object_around_it() -> None:
     scene = one_object((0.0, 0.0, 8.0, 8.0), 8, (8,))
-    assert atss(**scene).points.tolist() == [0]
+    assert assign(atss, scene).points.tolist() == [0]
 
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=15)
 def test_predictions_decide_the_overlaps_alone(seed: int) -> None:
     scene, other = random_scene(seed), random_scene(seed + 1)
-    found = atss(**scene)
-    changed = atss(**{**scene, "class_logits": other["class_logits"], "boxes": other["boxes"]})
+    found = assign(atss, scene)
+    changed = assign(atss, {**scene, "class_logits": other["class_logits"], "boxes": other["boxes"]})
     assert torch.equal(found.points, changed.points)
     assert torch.equal(found.objects, changed.objects)
     assert len(found.points) == 0 or not torch.equal(found.ious, changed.ious)

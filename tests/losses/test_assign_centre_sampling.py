@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from assigner_scenes import assert_same, one_object, plain_iou, random_scene
+from assigner_scenes import assert_same, assign, one_object, plain_iou, random_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -38,7 +38,7 @@ def plain_centre_sampling(
 @settings(max_examples=25)
 def test_is_what_loops_over_the_definition_give(seed: int, size: int, objects: int) -> None:
     scene = random_scene(seed, size, objects=objects)
-    assert_same(centre_sampling(**scene), plain_centre_sampling(**scene))
+    assert_same(assign(centre_sampling, scene), plain_centre_sampling(**scene))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_object_learns_around_its_centre_on_the_level_of_its_size(
     half: float, stride: int, coordinates: set[float]
 ) -> None:
     scene = one_object((60 - half, 60 - half, 60 + half, 60 + half), 128, (8, 16))
-    found = centre_sampling(**scene).points
+    found = assign(centre_sampling, scene).points
     assert set(scene["strides"][found].tolist()) == {stride}
     assert {tuple(point) for point in scene["points"][found].tolist()} == {
         (x, y) for x in coordinates for y in coordinates
@@ -59,27 +59,27 @@ def test_an_object_learns_around_its_centre_on_the_level_of_its_size(
 
 def test_an_object_at_the_end_of_two_ranges_learns_on_both_levels() -> None:
     scene = one_object((-4.0, -4.0, 124.0, 124.0), 128, (8, 16))
-    found = centre_sampling(**scene).points
+    found = assign(centre_sampling, scene).points
     assert scene["points"][found][scene["strides"][found] == 8].tolist() == [[60, 60]]
     assert (scene["strides"][found] == 16).sum() == 9
 
 
 def test_a_level_begins_where_the_finer_one_ends() -> None:
     scene = one_object((-8.0, -8.0, 120.0, 120.0), 128, (8, 16))
-    found = centre_sampling(**scene).points
+    found = assign(centre_sampling, scene).points
     assert scene["strides"][found].tolist() == [16.0] * 9
     assert [56.0, 56.0] in scene["points"][found].tolist(), "64 pixels from every side"
 
 
 def test_levels_that_leave_out_a_stride_leave_no_size_out() -> None:
     scene = one_object((-30.0, -30.0, 150.0, 150.0), 128, (8, 32))
-    assert scene["strides"][centre_sampling(**scene).points].tolist() == [32.0] * 9
+    assert scene["strides"][assign(centre_sampling, scene).points].tolist() == [32.0] * 9
 
 
 def test_a_point_of_two_objects_learns_the_smaller() -> None:
     scene = one_object((28.0, 28.0, 92.0, 92.0), 128, (8,))
     scene["gt_boxes"] = torch.tensor([[28.0, 28.0, 92.0, 92.0], [50.0, 50.0, 70.0, 70.0], [24.0, 24.0, 96.0, 96.0]])
     scene["gt_labels"] = torch.tensor([0, 0, 0])
-    found = centre_sampling(**scene)
+    found = assign(centre_sampling, scene)
     assert len(found.points) == 9
     assert found.objects.tolist() == [1] * 9

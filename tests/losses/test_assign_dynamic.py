@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from assigner_scenes import assert_same, grid, one_object, plain_iou, random_scene
+from assigner_scenes import assert_same, assign, grid, one_object, plain_iou, random_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -49,7 +49,7 @@ def plain_assign(
 @settings(max_examples=25)
 def test_is_what_loops_over_the_definition_give(seed: int, objects: int, classes: int) -> None:
     scene = random_scene(seed, objects=objects, classes=classes)
-    assert_same(dynamic_soft_labels(**scene), plain_assign(**scene))
+    assert_same(assign(dynamic_soft_labels, scene), plain_assign(**scene))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -58,14 +58,14 @@ def test_objects_of_several_hundred_pixels(seed: int) -> None:
     scene = random_scene(seed, size=512, objects=2)
     scene["gt_boxes"] = torch.tensor([[-300.0, -300.0, 811.0, 800.0], [10.0, 20.0, 500.0, 490.0]])
     scene["boxes"] = scene["gt_boxes"][seed % 2] + torch.randn(len(scene["points"]), 4) * 5
-    assert_same(dynamic_soft_labels(**scene), plain_assign(**scene))
+    assert_same(assign(dynamic_soft_labels, scene), plain_assign(**scene))
 
 
 def test_identical_boxes_of_two_classes_are_told_apart_by_the_scores() -> None:
     scene = random_scene(1, objects=2)
     scene["gt_boxes"] = torch.tensor([[8.0, 8.0, 56.0, 56.0]]).repeat(2, 1)
     scene["gt_labels"] = torch.tensor([0, 1])
-    assert_same(dynamic_soft_labels(**scene), plain_assign(**scene))
+    assert_same(assign(dynamic_soft_labels, scene), plain_assign(**scene))
 
 
 class TestHowMany:
@@ -77,22 +77,22 @@ class TestHowMany:
 
     @pytest.mark.parametrize(("overlap", "expected"), [(0.999, 12), (0.5, 6), (0.2, 2), (0.1, 1), (0.01, 1), (0.0, 1)])
     def test_is_the_truncated_sum_of_the_13_highest_overlaps_at_least_1(self, overlap: float, expected: int) -> None:
-        assert len(dynamic_soft_labels(**self.scene(overlap)).points) == expected
+        assert len(assign(dynamic_soft_labels, self.scene(overlap)).points) == expected
 
     def test_fewer_candidates_than_that_are_all_taken(self) -> None:
         scene = one_object((16.0, 16.0, 32.0, 32.0), 64, (8, 16, 32))
         within = ((scene["points"] > 16) & (scene["points"] < 32)).all(dim=1)
-        assert torch.equal(dynamic_soft_labels(**scene).points, within.nonzero().squeeze(1))
+        assert torch.equal(assign(dynamic_soft_labels, scene).points, within.nonzero().squeeze(1))
 
     def test_the_nearest_to_the_centre_are_taken_where_all_else_is_equal(self) -> None:
         scene = self.scene(0.5)
         distance = (scene["points"] - 32).norm(dim=1) / scene["strides"]
-        assert set(dynamic_soft_labels(**scene).points.tolist()) <= set(distance.argsort()[:12].tolist())
+        assert set(assign(dynamic_soft_labels, scene).points.tolist()) <= set(distance.argsort()[:12].tolist())
 
 
 def test_predictions_without_area_still_teach_the_object() -> None:
     points, _ = grid(64)
     scene = {**one_object((8.0, 8.0, 56.0, 56.0), 64, (8, 16, 32)), "boxes": points.repeat(1, 2)}
-    found = dynamic_soft_labels(**scene)
+    found = assign(dynamic_soft_labels, scene)
     assert len(found.points) == 1
     assert found.ious.tolist() == [0]

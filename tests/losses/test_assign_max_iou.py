@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from assigner_scenes import assert_same, plain_iou
+from assigner_scenes import assert_same, max_iou_of_image, plain_iou
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from edgedet.errors import EdgedetError
 from edgedet.losses.assigners.max_iou import max_iou
+from edgedet.losses.targets import Targets, joined
 
 
 def random_boxes(seed: int, count: int, size: float = 64.0) -> Tensor:
@@ -39,10 +40,10 @@ def test_is_what_loops_over_the_definition_give(
 ) -> None:
     positive, negative = thresholds
     anchors, gt_boxes = random_boxes(seed, count), random_boxes(seed + 1, objects)
-    found = max_iou(anchors, gt_boxes, positive=positive, negative=negative)
+    found = max_iou_of_image(anchors, gt_boxes, positive=positive, negative=negative)
     expected, ignored = plain_max_iou(anchors, gt_boxes, positive, negative)
     assert_same(found, expected, dict.fromkeys(expected, 1.0))
-    assert found.ignored.tolist() == ignored
+    assert found.ignored.tolist() == [ignored]
 
 
 def test_anchors_computed_by_hand() -> None:
@@ -56,25 +57,25 @@ def test_anchors_computed_by_hand() -> None:
             [100.0, 100.0, 130.0, 130.0],
         ]
     )
-    found = max_iou(anchors, torch.tensor([[0.0, 0.0, 10.0, 10.0], [100.0, 100.0, 110.0, 110.0]]))
+    found = max_iou_of_image(anchors, torch.tensor([[0.0, 0.0, 10.0, 10.0], [100.0, 100.0, 110.0, 110.0]]))
     assert found.points.tolist() == [0, 1, 4]
     assert found.objects.tolist() == [0, 0, 1]
     assert found.ious.tolist() == pytest.approx([1, 0.5, 1 / 9])
     assert found.weights.tolist() == [1, 1, 1]
-    assert found.ignored.tolist() == [False, False, True, False, False]
+    assert found.ignored[0].tolist() == [False, False, True, False, False]
 
 
 def test_an_overlap_of_the_negative_threshold_is_ignored() -> None:
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 5.0]])
-    found = max_iou(anchors, anchors[:1], negative=0.25)
+    found = max_iou_of_image(anchors, anchors[:1], negative=0.25)
     assert found.points.tolist() == [0]
-    assert found.ignored.tolist() == [False, True]
+    assert found.ignored[0].tolist() == [False, True]
 
 
 def test_an_objects_best_anchor_learns_it_though_it_overlaps_another_more() -> None:
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0]])
     gt_boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 2.0]])
-    found = max_iou(anchors, gt_boxes)
+    found = max_iou_of_image(anchors, gt_boxes)
     assert found.objects.tolist() == [0, 1]
     assert found.ious.tolist() == pytest.approx([1, 0.25])
 
@@ -84,7 +85,7 @@ def test_an_objects_best_anchor_learns_it_though_it_overlaps_another_more() -> N
 def test_the_order_of_objects_does_not_matter(seed: int) -> None:
     anchors, gt_boxes = random_boxes(seed, 40), random_boxes(seed + 1, 5)
     order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
-    straight, mixed = max_iou(anchors, gt_boxes), max_iou(anchors, gt_boxes[order])
+    straight, mixed = max_iou_of_image(anchors, gt_boxes), max_iou_of_image(anchors, gt_boxes[order])
     assert torch.equal(mixed.points, straight.points)
     assert torch.equal(order[mixed.objects], straight.objects)
     assert torch.equal(mixed.ignored, straight.ignored)
@@ -96,20 +97,20 @@ def test_the_order_of_objects_does_not_matter(seed: int) -> None:
     ids=["none", "point", "line", "inverted", "outside"],
 )
 def test_objects_that_no_anchor_overlaps_leave_all_anchors_background(boxes: list[list[float]]) -> None:
-    found = max_iou(random_boxes(0, 20), torch.tensor(boxes).reshape(-1, 4))
+    found = max_iou_of_image(random_boxes(0, 20), torch.tensor(boxes).reshape(-1, 4))
     assert found.points.shape == found.objects.shape == found.ious.shape == found.weights.shape == (0,)
     assert found.points.dtype == found.objects.dtype == torch.long
-    assert found.ignored.tolist() == [False] * 20
+    assert found.ignored[0].tolist() == [False] * 20
 
 
 def test_identical_objects_share_no_anchor() -> None:
     anchors, box = random_boxes(1, 30), torch.tensor([[10.0, 10.0, 50.0, 50.0]])
-    assert torch.equal(max_iou(anchors, box.repeat(2, 1)).points, max_iou(anchors, box).points)
+    assert torch.equal(max_iou_of_image(anchors, box.repeat(2, 1)).points, max_iou_of_image(anchors, box).points)
 
 
 def test_half_precision_is_computed_in_single() -> None:
     anchors, gt_boxes = (random_boxes(seed, 30, 1000.0).half() for seed in (0, 1))
-    found, expected = max_iou(anchors, gt_boxes), max_iou(anchors.float(), gt_boxes.float())
+    found, expected = max_iou_of_image(anchors, gt_boxes), max_iou_of_image(anchors.float(), gt_boxes.float())
     assert torch.equal(found.points, expected.points)
     assert torch.equal(found.ious, expected.ious)
 
@@ -117,4 +118,21 @@ def test_half_precision_is_computed_in_single() -> None:
 @pytest.mark.parametrize(("positive", "negative"), [(0.4, 0.5), (1.1, 0.5), (0.5, 0.0), (float("nan"), 0.4)])
 def test_thresholds_out_of_order_are_refused(positive: float, negative: float) -> None:
     with pytest.raises(EdgedetError, match="thresholds"):
-        max_iou(random_boxes(0, 3), random_boxes(1, 2), positive=positive, negative=negative)
+        max_iou_of_image(random_boxes(0, 3), random_boxes(1, 2), positive=positive, negative=negative)
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 5), min_size=1, max_size=4))
+@settings(max_examples=20)
+def test_an_image_is_assigned_alike_alone_and_in_a_batch(seed: int, counts: list[int]) -> None:
+    anchors = random_boxes(seed, 40)
+    boxes = [random_boxes(seed + 1 + image, count) for image, count in enumerate(counts)]
+    targets = [Targets(one, torch.zeros(len(one), dtype=torch.long)) for one in boxes]
+    found = max_iou(anchors, joined(targets), len(counts))
+    before = 0
+    for image, one in enumerate(boxes):
+        alone, here = max_iou_of_image(anchors, one), found.images == image
+        assert torch.equal(found.points[here], alone.points)
+        assert torch.equal(found.objects[here] - before, alone.objects)
+        assert torch.equal(found.ious[here], alone.ious)
+        assert torch.equal(found.ignored[image], alone.ignored[0])
+        before += len(one)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from assigner_scenes import assert_same, one_object, plain_iou, random_scene
+from assigner_scenes import assert_same, assign, one_object, plain_iou, random_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -49,7 +49,7 @@ def test_is_what_loops_over_the_definition_give(seed: int, size: int, objects: i
     # Half of the predictions are good ones, or every object would take a single point.
     good = torch.arange(len(scene["points"])) % 2 == 0
     scene["boxes"][good] = scene["gt_boxes"][torch.arange(int(good.sum())) % objects] + scene["boxes"][good] / 50
-    assert_same(simota(**scene), plain_simota(**scene))
+    assert_same(assign(simota, scene), plain_simota(**scene))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
@@ -59,7 +59,7 @@ def test_among_equal_overlaps_the_scores_decide(seed: int, classes: int) -> None
     scene["boxes"] = scene["boxes"] * torch.tensor([1, 1, 1, 0.45])
     generator = torch.Generator().manual_seed(seed)
     scene["class_logits"] = torch.randn(len(scene["points"]), classes, generator=generator) * 2
-    found = simota(**scene)
+    found = assign(simota, scene)
     assert len(found.points) == 4
     assert_same(found, plain_simota(**scene))
 
@@ -68,19 +68,19 @@ def test_among_equal_overlaps_the_scores_decide(seed: int, classes: int) -> None
 def test_an_object_takes_the_truncated_sum_of_its_10_highest_overlaps_at_least_1(overlap: float, expected: int) -> None:
     scene = one_object((0.0, 0.0, 64.0, 64.0), 64, STRIDES)
     scene["boxes"] = scene["boxes"] * torch.tensor([1, 1, 1, overlap])
-    assert len(simota(**scene).points) == expected
+    assert len(assign(simota, scene).points) == expected
 
 
 def test_candidates_are_those_in_the_square_of_1_and_a_half_strides_around_the_centre() -> None:
     # Across, points 8 pixels away are within 12, those 16 away are not; the same down.
     scene = one_object((28.0, 28.0, 92.0, 92.0), 128, (8,))
-    found = scene["points"][simota(**scene).points]
+    found = scene["points"][assign(simota, scene).points]
     assert {tuple(point) for point in found.tolist()} == {(x, y) for x in (52, 60, 68) for y in (52, 60, 68)}
 
 
 def test_an_object_between_the_points_learns_from_those_beside_it() -> None:
     scene = one_object((13.0, 13.0, 15.0, 15.0), 64, STRIDES)
-    found = simota(**scene)
+    found = assign(simota, scene)
     assert len(found.points) > 1
     assert ((scene["points"][found.points] - 14).abs().amax(dim=1) > 1).all()
 
@@ -91,7 +91,7 @@ def test_an_object_that_lacks_candidates_takes_none_of_another_object() -> None:
     scene["gt_boxes"] = torch.tensor([[28.0, 28.0, 92.0, 92.0], [-64.0, -64.0, 64.0, 64.0]])
     scene["gt_labels"] = torch.tensor([0, 0])
     scene["boxes"] = scene["gt_boxes"][1].repeat(len(scene["points"]), 1)
-    found = simota(**scene)
+    found = assign(simota, scene)
     assert scene["points"][found.points[found.objects == 1]].tolist() == [[4, 4]]
 
 
@@ -99,4 +99,4 @@ def test_an_object_that_lacks_candidates_takes_none_of_another_object() -> None:
 def test_scores_that_round_to_0_or_1_leave_costs_finite(logit: float) -> None:
     scene = one_object((28.0, 28.0, 92.0, 92.0), 128, (8,))
     scene["class_logits"] = torch.full((len(scene["points"]), 3), logit)
-    assert len(simota(**scene).points) == 9
+    assert len(assign(simota, scene).points) == 9

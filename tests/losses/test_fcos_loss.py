@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from assigner_scenes import assign_image
 from torch import Tensor
 
-from edgedet.losses.assigners import ASSIGNERS
+from edgedet.losses.assigners.centre_sampling import centre_sampling
 from edgedet.losses.fcos import centreness_of, fcos_loss
 from edgedet.losses.targets import Targets
 from edgedet.models.heads.geometry import anchor_points
@@ -41,7 +42,7 @@ def plain_loss(raw: Tensor, targets: list[Targets]) -> dict[str, float]:
         owner: dict[int, int] = {}
         if len(target.boxes):
             zeros = torch.zeros(len(POINTS), 4)
-            found = ASSIGNERS["fcos"](zeros[:, :CLASSES], zeros, POINTS, STRIDES, target.boxes, target.labels)
+            found = assign_image(centre_sampling, zeros[:, :CLASSES], zeros, POINTS, STRIDES, target)
             owner = dict(zip(found.points.tolist(), found.objects.tolist(), strict=True))
         for point in range(len(POINTS)):
             row = raw[image, point].tolist()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from assigner_scenes import assign_image
 from torch import Tensor
 
 from edgedet.losses.assigners.dynamic import dynamic_soft_labels
@@ -52,14 +53,8 @@ class PlainLoss:
         wanted = torch.zeros_like(scores)
         weights, overlaps, sides = [], [], []
         for image, target in enumerate(targets):
-            found = dynamic_soft_labels(
-                scores[image].detach().float(),
-                boxes[image].detach().float(),
-                POINTS,
-                STRIDES,
-                target.boxes,
-                target.labels,
-            )
+            outputs = scores[image].detach().float(), boxes[image].detach().float()
+            found = assign_image(dynamic_soft_labels, *outputs, POINTS, STRIDES, target)
             for point, item, iou in zip(
                 found.points.tolist(), found.objects.tolist(), found.ious.tolist(), strict=True
             ):
@@ -131,7 +126,7 @@ def test_predictions_that_are_right_cost_next_to_nothing() -> None:
                 first = 1 + side * BINS + int(distance)
                 logits[0, point, first : first + 2] = torch.tensor([1 - distance % 1, distance % 1]).clamp(1e-9).log()
     target = targets_of(box)
-    found = dynamic_soft_labels(logits[0, :, :1], right_boxes, POINTS, STRIDES, target.boxes, target.labels)
+    found = assign_image(dynamic_soft_labels, logits[0, :, :1], right_boxes, POINTS, STRIDES, target)
     logits[0, found.points, 0] = 12.0
     right = gfl_loss(logits, POINTS, STRIDES, [target])
     assert len(found.points) in (12, 13)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from assigner_scenes import max_iou_of_image
 from small_detector import small_head
 from torch import Tensor
 
-from edgedet.losses.assigners import max_iou
 from edgedet.losses.ssd import ssd_loss
 from edgedet.losses.targets import Targets
 from edgedet.models.heads.ssdlite import anchor_sizes
@@ -30,7 +30,7 @@ def raw_of(batch: int) -> Tensor:
 
 def plain_loss(raw: Tensor, target: Targets) -> dict[str, float]:
     """The loss of an image anchor by anchor, from the paper's formulas; only the matching is the library's."""
-    found = max_iou(ANCHORS, target.boxes, positive=0.5, negative=0.5)
+    found = max_iou_of_image(ANCHORS, target.boxes, positive=0.5, negative=0.5)
     owner = dict(zip(found.points.tolist(), found.objects.tolist(), strict=True))
     confidence = boxes = positives = 0.0
     background = []
@@ -79,7 +79,7 @@ def test_only_the_hardest_background_is_learned_from_per_image() -> None:
         ssd_loss(raw, POINTS, STRIDES, [OBJECTS, NOTHING], CLASSES)["classification"], raw
     )
     learned = (gradient != 0).any(dim=-1)
-    positives = len(max_iou(ANCHORS, OBJECTS.boxes, positive=0.5, negative=0.5).points)
+    positives = len(max_iou_of_image(ANCHORS, OBJECTS.boxes, positive=0.5, negative=0.5).points)
     assert learned[0].sum() == 4 * positives
     assert 0 < learned[1].sum() < 10
 
@@ -88,7 +88,7 @@ def test_anchors_that_are_right_cost_next_to_nothing() -> None:
     target = Targets(ANCHORS[[200, 420]], torch.tensor([0, 1]))
     raw = torch.zeros(1, len(POINTS), CLASSES + 5)
     raw[..., CLASSES] = 30.0
-    match = max_iou(ANCHORS, target.boxes, positive=0.5, negative=0.5)
+    match = max_iou_of_image(ANCHORS, target.boxes, positive=0.5, negative=0.5)
     raw[0, match.points, CLASSES] = 0.0
     raw[0, match.points, target.labels[match.objects]] = 30.0
     parts = ssd_loss(raw, POINTS, STRIDES, [target], CLASSES)

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from assigner_scenes import assign_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgedet.losses.assigners import ASSIGNERS
+from edgedet.losses.assigners.simota import simota
 from edgedet.losses.targets import Targets
 from edgedet.losses.yolo import product_logits, yolo_loss
 from edgedet.models.heads.geometry import anchor_points
@@ -43,7 +44,7 @@ def plain_loss(raw: Tensor, targets: list[Targets]) -> dict[str, float]:
     for image, target in enumerate(targets):
         owner: dict[int, tuple[int, float]] = {}
         if len(target.boxes):
-            found = ASSIGNERS["simota"](scores[image], predicted[image], POINTS, STRIDES, target.boxes, target.labels)
+            found = assign_image(simota, scores[image], predicted[image], POINTS, STRIDES, target)
             owners = zip(found.objects.tolist(), found.ious.tolist(), strict=True)
             owner = dict(zip(found.points.tolist(), owners, strict=True))
         for point in range(len(POINTS)):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edgedet.losses.assigners.assignment import Assignment, no_positives
+from edgedet.losses.assigners.assignment import Assignment
+from edgedet.losses.assigners.pairs import assignment_of, lowest_of_each, overlaps_of, pairs_of
 from edgedet.losses.assigners.precision import at_least_single
 from edgedet.losses.assigners.regions import inside, near_centre, side_distances
-from edgedet.losses.overlap import iou
+from edgedet.losses.targets import Objects
 
 CENTRE_RADIUS = 1.5
 FARTHEST_SIDE = 8.0
@@ -20,9 +21,9 @@ FARTHEST_SIDE = 8.0
 
 @torch.no_grad()
 def centre_sampling(
-    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_labels: Tensor
+    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, objects: Objects
 ) -> Assignment:
-    """Assigns the points of one image to its objects; see `PointAssigner` for the arguments.
+    """Assigns the points of a batch to its objects; see `PointAssigner` for the arguments.
 
     Positive are the points inside an object and less than 1.5 of their strides from its centre, both across and down,
     whose distance to the object's farthest side is in their level's range: from the previous level's upper end to 8
@@ -32,23 +33,21 @@ def centre_sampling(
     Class logits are not needed, and predicted boxes do not decide: who learns what is the same in every step. `weights`
     are the IoUs of the predicted boxes; FCOS itself, which learns centreness beside its classes, has 1 for a target.
     """
-    boxes, points, strides, gt_boxes = at_least_single(boxes, points, strides, gt_boxes)
-    if len(gt_boxes) == 0:
-        return no_positives(boxes)
-    near = near_centre(points[:, None], strides[:, None], gt_boxes, CENTRE_RADIUS)
-    farthest = side_distances(points[:, None], gt_boxes).amax(dim=-1)
-    candidates = inside(points[:, None], gt_boxes) & near & _in_level_range(farthest, strides)
-    areas = (gt_boxes[:, 2:] - gt_boxes[:, :2]).prod(dim=1)
-    objects = areas.expand_as(candidates).masked_fill(~candidates, torch.inf).argmin(dim=1)
-    rows = candidates.any(dim=1).nonzero().squeeze(1)
-    ious = iou(boxes[rows], gt_boxes[objects[rows]])
-    return Assignment(rows, objects[rows], ious, ious)
+    boxes, points, strides = at_least_single(boxes, points, strides)
+    gt_boxes = objects.boxes[:, None]
+    farthest = side_distances(points.expand(len(gt_boxes), -1, -1), gt_boxes).amax(dim=-1)
+    near = near_centre(points, strides, gt_boxes, CENTRE_RADIUS) & inside(points, gt_boxes)
+    pairs = pairs_of(near & _in_level_range(farthest, strides), objects)
+    areas = (objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(dim=1)
+    pairs = pairs[lowest_of_each(areas[pairs.objects], pairs.rows)]
+    ious = overlaps_of(pairs, boxes, objects)
+    return assignment_of(pairs, len(points), ious, ious)
 
 
 def _in_level_range(farthest: Tensor, strides: Tensor) -> Tensor:
-    """`[N, G]` bool: is the distance to the farthest side `[N, G]` one for the point's level."""
+    """`[G, N]` bool: is the distance to the farthest side `[G, N]` one for the point's level."""
     levels, level = strides.unique(return_inverse=True)
     ends = FARTHEST_SIDE * levels[:-1]
     lower = torch.cat([ends.new_zeros(1), ends])[level]
     upper = torch.cat([ends, ends.new_full((1,), torch.inf)])[level]
-    return (farthest >= lower[:, None]) & (farthest <= upper[:, None])
+    return (farthest >= lower) & (farthest <= upper)

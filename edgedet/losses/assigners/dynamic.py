@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgedet.losses.assigners.assignment import Assignment, no_positives
+from edgedet.losses.assigners.assignment import Assignment
 from edgedet.losses.assigners.dynamic_k import match_cheapest
+from edgedet.losses.assigners.pairs import Pairs, assignment_of, overlaps_of, pairs_of
 from edgedet.losses.assigners.precision import at_least_single
 from edgedet.losses.assigners.regions import centres, inside
-from edgedet.losses.overlap import iou
+from edgedet.losses.targets import Objects
 
 TOP_K = 13
 IOU_COST_WEIGHT = 3.0
@@ -23,9 +24,9 @@ CENTRE_RADIUS = 3.0
 
 @torch.no_grad()
 def dynamic_soft_labels(
-    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_labels: Tensor
+    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, objects: Objects
 ) -> Assignment:
-    """Assigns the points of one image to its objects; see `PointAssigner` for the arguments.
+    """Assigns the points of a batch to its objects; see `PointAssigner` for the arguments.
 
     Candidates of an object are the points inside its box. The cost of a candidate is
     `BCE(x, onehot * IoU) * |onehot * IoU - sigmoid(x)|^2` summed over classes, plus `3 * -ln(IoU + 1e-7)`, plus
@@ -34,29 +35,26 @@ def dynamic_soft_labels(
     it costs least. An object without a candidate, as one without area, gets no point. A positive point's class
     target is its IoU.
     """
-    class_logits, boxes, points, strides, gt_boxes = at_least_single(class_logits, boxes, points, strides, gt_boxes)
-    within = inside(points[:, None], gt_boxes)
-    candidates = within.any(dim=1).nonzero().squeeze(1)
-    if candidates.numel() == 0:
-        return no_positives(boxes)
-    overlaps = iou(boxes[candidates, None], gt_boxes[None])
-    cost = _classification_cost(class_logits[candidates], gt_labels, overlaps)
+    class_logits, boxes, points, strides = at_least_single(class_logits, boxes, points, strides)
+    pairs = pairs_of(inside(points, objects.boxes[:, None]), objects)
+    overlaps = overlaps_of(pairs, boxes, objects)
+    cost = _classification_cost(class_logits.flatten(0, 1)[pairs.rows], objects.labels[pairs.objects], overlaps)
     cost += IOU_COST_WEIGHT * -(overlaps + 1e-7).log()
-    cost += _centre_cost(points[candidates], strides[candidates], gt_boxes)
-    rows, objects = match_cheapest(cost, overlaps, within[candidates], TOP_K)
-    ious = overlaps[rows, objects]
-    return Assignment(candidates[rows], objects, ious, ious)
+    cost += _centre_cost(points, strides, pairs, objects)
+    taken = match_cheapest(cost, overlaps, pairs, len(objects.boxes), TOP_K)
+    return assignment_of(pairs[taken], len(points), overlaps[taken], overlaps[taken])
 
 
 def _classification_cost(logits: Tensor, labels: Tensor, overlaps: Tensor) -> Tensor:
-    """`[P, G]`; only the label's class differs from background, so the sum over classes is taken once a point."""
+    """`[K]`, of logits `[K, C]`; only the label's class differs from background."""
     as_background = functional.softplus(logits) * logits.sigmoid().square()
-    label_logits = logits[:, labels]
+    label_logits = logits.gather(1, labels[:, None]).squeeze(1)
     modulation = (overlaps - label_logits.sigmoid()).square()
     as_object = functional.binary_cross_entropy_with_logits(label_logits, overlaps, reduction="none") * modulation
-    return as_background.sum(dim=1, keepdim=True) - as_background[:, labels] + as_object
+    return as_background.sum(dim=1) - as_background.gather(1, labels[:, None]).squeeze(1) + as_object
 
 
-def _centre_cost(points: Tensor, strides: Tensor, gt_boxes: Tensor) -> Tensor:
-    distances = (points[:, None] - centres(gt_boxes)).norm(dim=-1) / strides[:, None]
+def _centre_cost(points: Tensor, strides: Tensor, pairs: Pairs, objects: Objects) -> Tensor:
+    places = pairs.rows % len(points)
+    distances = (points[places] - centres(objects.boxes)[pairs.objects]).norm(dim=-1) / strides[places]
     return torch.pow(10.0, distances - CENTRE_RADIUS)

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from edgedet.errors import EdgedetError
 from edgedet.losses.assigners.assignment import Assignment
+from edgedet.losses.assigners.pairs import Pairs, assignment_of, lowest_of_each, pairs_of
 from edgedet.losses.assigners.precision import at_least_single
 from edgedet.losses.overlap import iou
+from edgedet.losses.targets import Objects
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,17 @@ class AnchorAssignment(Assignment):
     Attributes:
         ious: `[p]`, IoU of each positive anchor itself, not of its prediction, with its object.
         weights: `[p]`, all 1: an anchor's class is hard.
-        ignored: `[N]` bool, anchors that are neither positive nor background.
+        ignored: `[B, N]` bool, anchors that are neither positive nor background.
     """
 
     ignored: Tensor
 
 
 @torch.no_grad()
-def max_iou(anchors: Tensor, gt_boxes: Tensor, *, positive: float = 0.5, negative: float = 0.4) -> AnchorAssignment:
-    """Assigns the anchors of one image to its objects.
+def max_iou(
+    anchors: Tensor, objects: Objects, images: int, *, positive: float = 0.5, negative: float = 0.4
+) -> AnchorAssignment:
+    """Assigns the anchors of each image of a batch to the image's objects.
 
     An anchor whose highest IoU reaches `positive` learns that object. The anchor that overlaps an object most learns
     it whatever the IoU, so that every object which any anchor overlaps has one; an anchor that is this for several
@@ -41,7 +45,8 @@ def max_iou(anchors: Tensor, gt_boxes: Tensor, *, positive: float = 0.5, negativ
 
     Args:
         anchors: `[N, 4]` xyxy in pixels.
-        gt_boxes: `[G, 4]` xyxy in pixels.
+        objects: of the images.
+        images: how many there are.
         positive: the lowest IoU of a positive anchor.
         negative: the lowest IoU of an ignored anchor; where it equals `positive`, as in SSD, none is ignored.
 
@@ -53,18 +58,25 @@ def max_iou(anchors: Tensor, gt_boxes: Tensor, *, positive: float = 0.5, negativ
             f"IoU thresholds {negative} (negative) and {positive} (positive) leave no order of anchors",
             fix="choose 0 < negative <= positive <= 1",
         )
-    anchors, gt_boxes = at_least_single(anchors, gt_boxes)
-    overlaps = iou(anchors[:, None], gt_boxes)
-    # No object is one that nothing overlaps.
-    overlaps = torch.cat([overlaps, overlaps.new_zeros(len(anchors), 1)], dim=1)
-    highest, objects = overlaps.max(dim=1)
-    highest_of_object, best_of_object = overlaps.max(dim=0)
-    best = torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, best_of_object[None], highest_of_object[None] > 0)
-    is_best = best.any(dim=1)
-    objects = torch.where(is_best, overlaps.masked_fill(~best, -1).argmax(dim=1), objects)
-    is_positive = is_best | (highest >= positive)
-    points = is_positive.nonzero().squeeze(1)
-    ious = overlaps[points, objects[points]]
-    return AnchorAssignment(
-        points, objects[points], ious, torch.ones_like(ious), ignored=~is_positive & (highest >= negative)
-    )
+    (anchors,) = at_least_single(anchors)
+    overlaps = iou(anchors, objects.boxes[:, None])
+    pairs = pairs_of(overlaps > 0, objects)
+    values = overlaps[pairs.objects, pairs.rows % len(anchors)]
+    rivals = lowest_of_each(-values, pairs.rows)
+    best = lowest_of_each(-values, pairs.objects)
+    best = best[lowest_of_each(-values[best], pairs.rows[best])]
+
+    highest = anchors.new_zeros(images * len(anchors))
+    highest[pairs.rows[rivals]] = values[rivals]
+    learned = torch.zeros_like(highest, dtype=torch.long)
+    is_positive = highest >= positive
+    is_positive[pairs.rows[best]] = True
+    # What an anchor is the best of is written last: that it learns, whatever else it overlaps.
+    ious = highest.clone()
+    for chosen in (rivals, best):
+        learned[pairs.rows[chosen]] = pairs.objects[chosen]
+        ious[pairs.rows[chosen]] = values[chosen]
+    rows = is_positive.nonzero().squeeze(1)
+    found = assignment_of(Pairs(learned[rows], rows), len(anchors), ious[rows], torch.ones_like(ious[rows]))
+    ignored = (highest >= negative) & ~is_positive
+    return AnchorAssignment(**vars(found), ignored=ignored.reshape(images, len(anchors)))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgedet.losses.assigners.assignment import Assignment, no_positives
+from edgedet.losses.assigners.assignment import Assignment
 from edgedet.losses.assigners.dynamic_k import match_cheapest
+from edgedet.losses.assigners.pairs import assignment_of, overlaps_of, pairs_of
 from edgedet.losses.assigners.precision import at_least_single
 from edgedet.losses.assigners.regions import near_centre
-from edgedet.losses.overlap import iou
+from edgedet.losses.targets import Objects
 
 TOP_K = 10
 IOU_COST_WEIGHT = 3.0
@@ -21,10 +22,8 @@ CENTRE_RADIUS = 1.5
 
 
 @torch.no_grad()
-def simota(
-    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_labels: Tensor
-) -> Assignment:
-    """Assigns the points of one image to its objects; see `PointAssigner` for the arguments.
+def simota(class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, objects: Objects) -> Assignment:
+    """Assigns the points of a batch to its objects; see `PointAssigner` for the arguments.
 
     Candidates of an object are the points less than 1.5 of their strides from its centre, both across and down; those
     of a small object may lie outside its box. The cost of a candidate is `BCE(sqrt(p), onehot)` summed over classes,
@@ -37,22 +36,19 @@ def simota(
     The released code charges 1e6 for a point that is another object's candidate alone, and counts it in `k`: an object
     that lacks candidates then takes points of others. Here, as in the paper, an object takes its own candidates only.
     """
-    class_logits, boxes, points, strides, gt_boxes = at_least_single(class_logits, boxes, points, strides, gt_boxes)
-    has_area = (gt_boxes[:, 2:] > gt_boxes[:, :2]).all(dim=1)
-    near = near_centre(points[:, None], strides[:, None], gt_boxes, CENTRE_RADIUS) & has_area
-    candidates = near.any(dim=1).nonzero().squeeze(1)
-    if candidates.numel() == 0:
-        return no_positives(boxes)
-    overlaps = iou(boxes[candidates, None], gt_boxes)
-    cost = _classification_cost(class_logits[candidates], gt_labels) - IOU_COST_WEIGHT * (overlaps + 1e-8).log()
-    rows, objects = match_cheapest(cost, overlaps, near[candidates], TOP_K)
-    ious = overlaps[rows, objects]
-    return Assignment(candidates[rows], objects, ious, ious)
+    class_logits, boxes, points, strides = at_least_single(class_logits, boxes, points, strides)
+    has_area = (objects.boxes[:, 2:] > objects.boxes[:, :2]).all(dim=1)
+    pairs = pairs_of(near_centre(points, strides, objects.boxes[:, None], CENTRE_RADIUS) & has_area[:, None], objects)
+    overlaps = overlaps_of(pairs, boxes, objects)
+    cost = _classification_cost(class_logits.flatten(0, 1)[pairs.rows], objects.labels[pairs.objects])
+    cost -= IOU_COST_WEIGHT * (overlaps + 1e-8).log()
+    taken = match_cheapest(cost, overlaps, pairs, len(objects.boxes), TOP_K)
+    return assignment_of(pairs[taken], len(points), overlaps[taken], overlaps[taken])
 
 
 def _classification_cost(logits: Tensor, labels: Tensor) -> Tensor:
-    """`[P, G]`; only the label's class differs from background, so the sum over classes is taken once a point."""
+    """`[K]`, of logits `[K, C]`; only the label's class differs from background."""
     # -ln(1 - sqrt(p)) = -ln((1 - p) / (1 + sqrt(p))), which stays finite where p rounds to 1.
     as_background = functional.softplus(logits) + logits.sigmoid().sqrt().log1p()
-    as_object = functional.softplus(-logits[:, labels]) / 2
-    return as_background.sum(dim=1, keepdim=True) - as_background[:, labels] + as_object
+    as_object = functional.softplus(-logits) / 2
+    return as_background.sum(dim=1) + (as_object - as_background).gather(1, labels[:, None]).squeeze(1)

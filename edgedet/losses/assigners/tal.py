@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgedet.losses.assigners.assignment import Assignment, no_positives
+from edgedet.losses.assigners.assignment import Assignment
+from edgedet.losses.assigners.pairs import assignment_of, lowest_of_each, overlaps_of, pairs_of, ranks
 from edgedet.losses.assigners.precision import at_least_single
 from edgedet.losses.assigners.regions import inside
-from edgedet.losses.overlap import iou
+from edgedet.losses.targets import Objects
 
 TOP_K = 13
 ALPHA = 1.0
@@ -20,10 +21,8 @@ BETA = 6.0
 
 
 @torch.no_grad()
-def task_aligned(
-    class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_labels: Tensor
-) -> Assignment:
-    """Assigns the points of one image to its objects; see `PointAssigner` for the arguments.
+def task_aligned(class_logits: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, objects: Objects) -> Assignment:
+    """Assigns the points of a batch to its objects; see `PointAssigner` for the arguments.
 
     Candidates of an object are the points inside its box. The metric of a candidate is `t = s^1 * IoU^6`, s its score
     for the object's class. Each object takes the 13 candidates of the highest metric; one that does not overlap it has
@@ -31,22 +30,19 @@ def task_aligned(
     overlaps most. A positive point's class target is its metric over the highest metric of its object's points, times
     the highest IoU of its object's points. Strides are not needed: levels compete by their predictions alone.
     """
-    class_logits, boxes, points, gt_boxes = at_least_single(class_logits, boxes, points, gt_boxes)
-    within = inside(points[:, None], gt_boxes)
-    candidates = within.any(dim=1).nonzero().squeeze(1)
-    if candidates.numel() == 0:
-        return no_positives(boxes)
-    overlaps = iou(boxes[candidates, None], gt_boxes)
+    class_logits, boxes, points = at_least_single(class_logits, boxes, points)
+    pairs = pairs_of(inside(points, objects.boxes[:, None]), objects)
+    overlaps = overlaps_of(pairs, boxes, objects)
     # As logarithms: IoUs of an untrained detector to the power of six leave float32's range.
-    metrics = ALPHA * functional.logsigmoid(class_logits[candidates][:, gt_labels]) + BETA * overlaps.log()
-    highest, best = metrics.masked_fill(~within[candidates], -torch.inf).topk(min(TOP_K, len(candidates)), dim=0)
-    claimed = torch.zeros_like(metrics, dtype=torch.bool).scatter_(0, best, highest.isfinite())
+    scores = functional.logsigmoid(class_logits.flatten(0, 1)[pairs.rows, objects.labels[pairs.objects]])
+    metrics = ALPHA * scores + BETA * overlaps.log()
+    claimed = ((ranks(-metrics, pairs.objects) < TOP_K) & metrics.isfinite()).nonzero().squeeze(1)
+    taken = claimed[lowest_of_each(-overlaps[claimed], pairs.rows[claimed])]
 
-    rows = claimed.any(dim=1).nonzero().squeeze(1)
-    objects = overlaps[rows].masked_fill(~claimed[rows], -1).argmax(dim=1)
-    ious, aligned = overlaps[rows, objects], metrics[rows, objects]
-    relative = (aligned - _highest_of_object(aligned, objects, len(gt_boxes))).exp()
-    return Assignment(candidates[rows], objects, ious, relative * _highest_of_object(ious, objects, len(gt_boxes)))
+    chosen, ious, aligned = pairs[taken], overlaps[taken], metrics[taken]
+    relative = (aligned - _highest_of_object(aligned, chosen.objects, len(objects.boxes))).exp()
+    weights = relative * _highest_of_object(ious, chosen.objects, len(objects.boxes))
+    return assignment_of(chosen, len(points), ious, weights)
 
 
 def _highest_of_object(values: Tensor, objects: Tensor, count: int) -> Tensor:
