@@ -1,7 +1,7 @@
 """Images a second of the whole training step, ours beside YOLOv8n's and YOLO11n's: forward, loss, backward, optimizer.
 
     python benchmarks/training.py DATA [--models shufflenetv2_1.0x shufflenetv2_0.5x] [--threads 2] [--rounds 15]
-    python benchmarks/training.py DATA --device cuda --batch 64 --precisions 32-true bf16-mixed 16-mixed --compile
+    python benchmarks/training.py DATA --device cuda --batch 64 --precisions 32-true bf16-mixed 16-mixed --cuda-graph
 
 Every round takes one step of every contender, one after the other, on the same augmented batch; the figures are medians
 over rounds, of the images a second and of each round's quotient with the first peer. Peers are timed where the package
@@ -33,7 +33,8 @@ from edgedet.losses.targets import Targets
 from edgedet.models.heads.geometry import anchor_points
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Preprocess
-from edgedet.train.config import OptimizerConfig
+from edgedet.train.config import OptimizerConfig, TrainConfig
+from edgedet.train.cuda_graph import AUTOCAST, record
 from edgedet.train.loader import Batch, TrainingSet, make_loader
 from edgedet.train.loop import to_device
 from edgedet.train.memory import keep_freed_memory
@@ -42,7 +43,6 @@ from edgedet.train.plan import BatchPlan
 
 PEERS = ("yolov8n", "yolo11n")
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
-PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 Loss = Callable[[nn.Module, Tensor, Sequence[Targets]], Tensor]
 
@@ -65,7 +65,7 @@ class Contender:
         """One step, whose time is kept."""
         device = images.device
         images = images.contiguous(memory_format=FORMATS[self.memory])
-        kind = PRECISIONS[self.precision]
+        kind = AUTOCAST[self.precision]
         finish(device)
         started = time.perf_counter()
         with nullcontext() if kind is None else torch.autocast(device.type, dtype=kind):
@@ -124,6 +124,8 @@ def contender(arguments: argparse.Namespace, name: str, classes: int, memory: st
     size = arguments.imgsz
     loss = ultralytics_loss(model, size) if name in PEERS else edgedet_loss(model, device, size)
     compute = torch.compile(model) if arguments.compile else model
+    if arguments.cuda_graph and name not in PEERS:
+        record(model, TrainConfig(data="", batch=arguments.batch, imgsz=size, precision=precision), device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
     optimizer = make_optimizer(model, OptimizerConfig())
     return Contender(name, model, compute, loss, memory, precision, optimizer, scaler, [])
@@ -159,7 +161,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="train")
     parser.add_argument("--models", nargs="+", default=["shufflenetv2_1.0x", "shufflenetv2_0.5x"])
-    parser.add_argument("--precisions", nargs="+", choices=list(PRECISIONS), default=["32-true", "bf16-mixed"])
+    parser.add_argument("--precisions", nargs="+", choices=list(AUTOCAST), default=["32-true", "bf16-mixed"])
     parser.add_argument("--memory", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -167,7 +169,8 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="by torch.compile, with its defaults")
+    parser.add_argument("--compile", action="store_true", help="all models by torch.compile, with its defaults")
+    parser.add_argument("--cuda-graph", action="store_true", help="ours as with the setting cuda_graph")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(arguments.threads)
@@ -188,6 +191,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu"
     packages = ["edgedet", "torch", *(["ultralytics"] if peers else [])]
     settings = {"rounds": arguments.rounds, "imgsz": arguments.imgsz, "compile": arguments.compile}
+    settings["cuda_graph"] = arguments.cuda_graph
     print_protocol(*packages, device=device, threads=arguments.threads, batch=arguments.batch, **settings)
 
 

@@ -24,6 +24,7 @@ from edgedet.cli import (
     models,
     predict,
     quantize,
+    recipes,
     report_page,
     sweep,
     train,
@@ -86,6 +87,7 @@ def _options(
 
 app.add_typer(data.app, name="data")
 app.command("models")(models.command)
+app.command("recipes")(recipes.command)
 app.command("train")(train.command)
 app.command("sweep")(sweep.command)
 app.command("eval")(eval_verb.command)

@@ -78,7 +78,7 @@ def show(
         str | None,
         typer.Option(
             metavar="RECIPE",
-            help="What the network sees: `default`, or YAML with settings of `edgedet train`, or of its augmentation.",
+            help="What the network sees: a name of `edgedet recipes`, or YAML of training or augmentation.",
         ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="With --augment: how often each image is drawn.")] = 4,

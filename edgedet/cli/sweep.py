@@ -24,8 +24,12 @@ def command(
         ),
     ],
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="YAML", help="The settings of all trials.", show_default="those of `edgedet train`"),
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="The settings of all trials: YAML, or a name of `edgedet recipes`.",
+            show_default="those of `edgedet train`",
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="How many the study is to have in the end.")] = 20,
     storage: Annotated[
@@ -48,13 +52,13 @@ def command(
     A trial is a run of `edgedet train`, in OUT/trial-NNNN; what counts is its best mAP50-95 on the validation split.
     """
     from edgedet.cli.training import TerminalReporter
-    from edgedet.config import load_yaml
+    from edgedet.recipes import load_recipe
     from edgedet.train.sweep.run import sweep
 
     reporter = TerminalReporter()
     try:
         result = sweep(
-            {**(load_yaml(config) if config else {}), "data": str(data)},
+            {**load_recipe(config), "data": str(data)},
             space,
             out,
             trials=trials,

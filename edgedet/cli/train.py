@@ -31,7 +31,10 @@ def command(
     teacher: Annotated[
         Path | None, typer.Option(help="A larger detector's checkpoint, of the same classes, to learn from as well.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML with any of the settings.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE", help="YAML with any settings, or a name of `edgedet recipes`."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. optimizer.lr=0.001; may be repeated.")
     ] = None,
@@ -70,7 +73,8 @@ def command(
     from functools import partial
 
     from edgedet.cli.training import TerminalReporter
-    from edgedet.config import load_yaml, merged, override, parse
+    from edgedet.config import merged, override, parse
+    from edgedet.recipes import load_recipe
     from edgedet.train import loop
     from edgedet.train.config import TrainConfig
     from edgedet.train.qat import defaults as qat_defaults
@@ -80,7 +84,7 @@ def command(
         run = partial(loop.resume, resume)
         folder = resume
     else:
-        values = {**(load_yaml(config) if config else {}), **given}
+        values = {**load_recipe(config), **given}
         if teacher is not None:
             values = merged(values, {"teacher": {"checkpoint": str(teacher)}})
         values = override(values, set_ or [])

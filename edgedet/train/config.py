@@ -126,6 +126,7 @@ class TrainConfig(Frozen):
         precision: of the arithmetic, as Lightning Fabric names it.
         devices: number of devices (processes).
         accelerator: as Lightning Fabric names it.
+        cuda_graph: record the network's kernels once and start them together, where the GPU waits for the host.
         workers: loader processes; 0 loads in the main process.
         threads: for computing on a CPU, in each process; None means all cores but one, which loads. The bits of a
             result depend on it.
@@ -158,6 +159,7 @@ class TrainConfig(Frozen):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: Count = 1
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    cuda_graph: bool = False
     workers: Annotated[int, Field(ge=0, le=256)] = 1
     threads: Count | None = None
     cache_mib: Annotated[int, Field(ge=0)] = 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 HORIZON_SHARE = 0.01
 
@@ -30,13 +30,9 @@ class ExponentialMovingAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Moves the average towards `model`; `step` counts from 0."""
         weight = 1 - self.decay(step)
-        averages: list[Tensor] = []
-        currents: list[Tensor] = []
-        current_state = model.state_dict()
-        for name, average in self.model.state_dict().items():
-            if average.is_floating_point():
-                averages.append(average)
-                currents.append(current_state[name])
-            else:
-                average.copy_(current_state[name])
-        torch._foreach_lerp_(averages, currents, weight)
+        current, average = model.state_dict(), self.model.state_dict()
+        counts = [name for name in average if not average[name].is_floating_point()]
+        values = [name for name in average if average[name].is_floating_point()]
+        torch._foreach_lerp_([average[name] for name in values], [current[name] for name in values], weight)
+        if counts:
+            torch._foreach_copy_([average[name] for name in counts], [current[name] for name in counts])

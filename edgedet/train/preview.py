@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,26 +14,23 @@ from edgedet.data.sample import Sample
 from edgedet.data.sheet import MAX_IMAGES
 from edgedet.errors import EdgedetError
 from edgedet.progress import Track, no_progress
+from edgedet.recipes import recipe_path
 from edgedet.train.config import TrainConfig
 from edgedet.train.loader import TrainingSet, cache_bytes_per_process
 from edgedet.train.plan import SampleKey
-
-DEFAULT_RECIPE = "default"
 
 
 def read_recipe(recipe: str) -> TrainConfig:
     """The settings that `edgedet train` would have; the dataset they name is not looked at.
 
     Args:
-        recipe: `default`, or the path of a YAML file with settings of a training run, or with those of its `augment`
-            alone.
+        recipe: a name of `edgedet.recipes`, or the path of a YAML file with settings of a training run, or with those
+            of its `augment` alone.
 
     Raises:
         EdgedetError: the file cannot be read, or holds a setting that neither has.
     """
-    if recipe == DEFAULT_RECIPE:
-        return TrainConfig(data="")
-    path = Path(recipe)
+    path = recipe_path(recipe)
     values = load_yaml(path)
     if values.keys() & TrainConfig.model_fields.keys():
         return parse(TrainConfig, {"data": "", **values}, where=path)

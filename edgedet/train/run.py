@@ -33,6 +33,7 @@ from edgedet.models.zoo import build_detector, require_dropblock_fits, require_i
 from edgedet.spec import Spec
 from edgedet.train.batch_norm import synchronize_batch_norms
 from edgedet.train.config import TeacherConfig, TrainConfig
+from edgedet.train.cuda_graph import record, require_recordable
 from edgedet.train.ema import ExponentialMovingAverage
 from edgedet.train.folder import RunFolder
 from edgedet.train.history import History
@@ -144,6 +145,7 @@ def check_settings(config: TrainConfig) -> None:
             where="--batch",
             fix=fix,
         )
+    require_recordable(config)
     require_loss_of(config.network.head, config.loss)
     require_dropblock_fits(config.network.model_dump(), smallest)
     if config.teacher is not None and config.qat is not None:
@@ -237,6 +239,8 @@ def prepare(
     ema = ExponentialMovingAverage(detector, plan.total_steps) if config.ema else None
     if fabric.world_size > 1:
         synchronize_batch_norms(detector)
+    if config.cuda_graph:
+        record(detector, config, fabric.device)
     model, optimizer = fabric.setup(detector, make_optimizer(detector, config.optimizer))
     spec = specification(config, data.class_names)
     if fabric.is_global_zero:

@@ -21,6 +21,7 @@ from edgedet.errors import CheckFailedError, EdgedetError
 VERBS = [
     "data",
     "models",
+    "recipes",
     "train",
     "sweep",
     "eval",
