@@ -62,6 +62,7 @@ SWITCHES: Mapping[str, Sequence[str]] = {
     "batch 16": ("batch=16",),
     "random erasing .5, mixup .5": ("augment.random_erasing=0.5", "augment.mixup=0.5"),
     "random erasing .5, vertical flips": ("augment.random_erasing=0.5", "augment.flip_vertical=0.5"),
+    "random erasing .5, tal": ("augment.random_erasing=0.5", "loss.assigner=tal"),
     "random erasing .5, vfl": ("augment.random_erasing=0.5", "loss.classification=vfl"),
 }
 
