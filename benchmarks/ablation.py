@@ -47,8 +47,8 @@ SWITCHES: Mapping[str, Sequence[str]] = {
     "diou": ("loss.box=diou",),
     "ciou": ("loss.box=ciou",),
     "repulsion .5": ("loss.repulsion_weight=0.5",),
+    "dynamic": ("loss.assigner=dynamic",),
     "simota": ("loss.assigner=simota",),
-    "tal": ("loss.assigner=tal",),
     "atss": ("loss.assigner=atss",),
     "fcos head": ("network.head=fcos",),
     "ssdlite head": ("network.head=ssdlite",),
@@ -60,10 +60,6 @@ SWITCHES: Mapping[str, Sequence[str]] = {
     "mish": ("activation=mish",),
     "no ema": ("ema=false",),
     "batch 16": ("batch=16",),
-    "random erasing .5, mixup .5": ("augment.random_erasing=0.5", "augment.mixup=0.5"),
-    "random erasing .5, vertical flips": ("augment.random_erasing=0.5", "augment.flip_vertical=0.5"),
-    "random erasing .5, tal": ("augment.random_erasing=0.5", "loss.assigner=tal"),
-    "random erasing .5, vfl": ("augment.random_erasing=0.5", "loss.classification=vfl"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Images a second that the loader decodes and augments, and that the training step takes.
+"""Images a second that the loader decodes and augments.
 
     python benchmarks/loading.py DATA [--split train] [--workers 0 1 2]
 
@@ -6,8 +6,8 @@ Cold: every image is decoded for every tile of every mosaic. Cached: decoded ima
 images/s are those of all workers, and of one of them.
 
 Where the package `ultralytics` can be imported, its loader is timed beside ours, on the same images, with its own
-augmentation at its defaults, of which the mosaic is one too. It is AGPL, and no dependency: install it into an
-environment of its own, a copy of this one (`pip install ultralytics`).
+augmentation at its defaults, of which the mosaic is one too. It is AGPL, and no dependency: `peer_environment.py` makes
+an environment that has it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,8 @@ from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.clean import trainable
 from edgedet.data.convert import convert
 from edgedet.data.find import read_dataset, split_of
-from edgedet.losses.detection import total
-from edgedet.losses.gfl import gfl_loss
-from edgedet.models.heads.geometry import anchor_points
-from edgedet.models.zoo import build_detector
-from edgedet.spec import Preprocess
-from edgedet.train.config import OptimizerConfig
 from edgedet.train.loader import TrainingSet, cache_bytes_per_process, make_loader
-from edgedet.train.loop import to_device
 from edgedet.train.memory import keep_freed_memory
-from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
 
 BATCH, IMGSZ = 16, 320
@@ -47,7 +39,6 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="train")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--models", nargs="+", default=["shufflenetv2_1.0x", "mobilenetv2_0.5", "squeezenet_1.1"])
     arguments = parser.parse_args()
     keep_freed_memory()
     dataset = read_dataset(arguments.data)
@@ -69,11 +60,6 @@ def main() -> None:
                     for mosaic in (0.0, 1.0):
                         rate = ultralytics_rate(converted, arguments.split, mosaic, workers, cached)
                         print_rate("ultralytics", cached, mosaic, workers, rate)
-    print("\n| training step | precision | images/s |\n| --- | --- | --- |")
-    for model in arguments.models:
-        for precision in (None, torch.bfloat16):
-            rate = training_rate(model, len(dataset.class_names), samples, precision)
-            print(f"| {model} | {'float32' if precision is None else 'bfloat16'} | {rate:.1f} |", flush=True)
     print_protocol(*packages, imgsz=IMGSZ, batch=BATCH, threads=torch.get_num_threads())
 
 
@@ -127,26 +113,6 @@ def _rate(sizes: Iterable[int], first: int) -> float:
         elif step > first:
             images += size
     return images / (time.perf_counter() - started)
-
-
-def training_rate(model: str, classes: int, samples, precision: torch.dtype | None) -> float:
-    """Images a second of the training step alone: the best of five, each on another real batch."""
-    _, loader = _loader(samples, mosaic=1.0, workers=0, cache_mib=1024, epochs=1)
-    detector = build_detector(model, classes).train().to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(detector, OptimizerConfig())
-    points, strides = anchor_points(IMGSZ, IMGSZ, detector.strides)
-    best = float("inf")
-    for step, batch in zip(range(6), loader, strict=False):
-        images, targets = to_device(batch, Preprocess(height=IMGSZ, width=IMGSZ), torch.device("cpu"))
-        started = time.perf_counter()
-        with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
-            logits = detector(images)
-        optimizer.zero_grad()
-        total(gfl_loss(logits, points, strides, targets)).backward()
-        optimizer.step()
-        if step:
-            best = min(best, time.perf_counter() - started)
-    return BATCH / best
 
 
 if __name__ == "__main__":

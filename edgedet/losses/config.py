@@ -28,7 +28,7 @@ class LossConfig(Frozen):
         repulsion_weight: of the repulsion loss (Wang et al., CVPR 2018), for crowds; its constants are unconfirmed.
     """
 
-    assigner: Literal["dynamic", "simota", "tal", "atss", "fcos"] = "dynamic"
+    assigner: Literal["dynamic", "simota", "tal", "atss", "fcos"] = "tal"
     classification: Literal["qfl", "vfl", "focal", "bce"] = "qfl"
     box: Literal["giou", "diou", "ciou", "iou", "l1", "l2", "smooth_l1"] = "giou"
     classification_weight: NotNegative = 1.0

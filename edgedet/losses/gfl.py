@@ -1,6 +1,6 @@
 """The loss of the GFL head: of scores, of boxes and of the distributions that the boxes come of.
 
-As it is by default, NanoDet-Plus': quality focal, GIoU and distribution focal loss over a dynamic assignment.
+As it is by default, NanoDet-Plus' quality focal, GIoU and distribution focal loss over TOOD's task-aligned assignment.
 """
 
 from __future__ import annotations

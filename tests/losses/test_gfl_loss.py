@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from assigner_scenes import assign_image
 from torch import Tensor
 
-from edgedet.losses.assigners.dynamic import dynamic_soft_labels
+from edgedet.losses.assigners import ASSIGNERS
+from edgedet.losses.config import DEFAULT, LossConfig
 from edgedet.losses.detection import total
 from edgedet.losses.gfl import gfl_loss
 from edgedet.losses.targets import Targets
@@ -45,7 +46,7 @@ def gradient_of(logits: Tensor, loss: Tensor) -> Tensor:
 class PlainLoss:
     """The loss point by point in double precision, from the papers' formulas; only the assignment is the library's."""
 
-    def __init__(self, logits: Tensor, targets: list[Targets]) -> None:
+    def __init__(self, logits: Tensor, targets: list[Targets], assigner: str) -> None:
         self.x = logits.detach().double().requires_grad_()
         scores, bins = self.x[..., : -4 * BINS], self.x[..., -4 * BINS :].reshape(len(targets), -1, 4, BINS)
         distances = (bins.softmax(-1) * torch.arange(BINS)).sum(-1) * STRIDES[:, None]
@@ -54,11 +55,10 @@ class PlainLoss:
         weights, overlaps, sides = [], [], []
         for image, target in enumerate(targets):
             outputs = scores[image].detach().float(), boxes[image].detach().float()
-            found = assign_image(dynamic_soft_labels, *outputs, POINTS, STRIDES, target)
-            for point, item, iou in zip(
-                found.points.tolist(), found.objects.tolist(), found.ious.tolist(), strict=True
-            ):
-                wanted[image, point, target.labels[item]] = iou
+            found = assign_image(ASSIGNERS[assigner], *outputs, POINTS, STRIDES, target)
+            rows = zip(found.points.tolist(), found.objects.tolist(), found.weights.tolist(), strict=True)
+            for point, item, share in rows:
+                wanted[image, point, target.labels[item]] = share
                 box = target.boxes[item].double().tolist()
                 weights.append(scores[image, point].detach().sigmoid().max())
                 overlaps.append(plain_giou(boxes[image, point], box))
@@ -95,6 +95,7 @@ def plain_distribution(bins: Tensor, point: int, box: list[float]) -> Tensor:
     return total / 4
 
 
+@pytest.mark.parametrize("assigner", ["tal", "dynamic"])
 @pytest.mark.parametrize(
     ("classes", "targets"),
     [
@@ -103,9 +104,12 @@ def plain_distribution(bins: Tensor, point: int, box: list[float]) -> Tensor:
     ],
     ids=["three images, one empty", "one class"],
 )
-def test_values_and_gradients_are_those_of_the_formulas(classes: int, targets: list[Targets]) -> None:
+def test_values_and_gradients_are_those_of_the_formulas(
+    classes: int, targets: list[Targets], assigner: Literal["tal", "dynamic"]
+) -> None:
     logits = logits_of(len(targets), classes)
-    loss, expected = gfl_loss(logits, POINTS, STRIDES, targets), PlainLoss(logits, targets)
+    loss = gfl_loss(logits, POINTS, STRIDES, targets, LossConfig(assigner=assigner))
+    expected = PlainLoss(logits, targets, assigner)
     assert parts(loss) == pytest.approx(
         [expected.quality.item(), expected.giou.item(), expected.distribution.item()], rel=1e-4
     )
@@ -126,7 +130,7 @@ def test_predictions_that_are_right_cost_next_to_nothing() -> None:
                 first = 1 + side * BINS + int(distance)
                 logits[0, point, first : first + 2] = torch.tensor([1 - distance % 1, distance % 1]).clamp(1e-9).log()
     target = targets_of(box)
-    found = assign_image(dynamic_soft_labels, logits[0, :, :1], right_boxes, POINTS, STRIDES, target)
+    found = assign_image(ASSIGNERS[DEFAULT.assigner], logits[0, :, :1], right_boxes, POINTS, STRIDES, target)
     logits[0, found.points, 0] = 12.0
     right = gfl_loss(logits, POINTS, STRIDES, [target])
     assert len(found.points) in (12, 13)

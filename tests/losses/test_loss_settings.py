@@ -64,8 +64,9 @@ def test_smoothed_labels_pull_scores_from_both_ends() -> None:
 )
 def test_only_the_hardest_negatives_are_learned_from(negatives: dict[str, object]) -> None:
     logits = logits_of(2)
+    config = parse(LossConfig, {**negatives, "assigner": "dynamic"})
     (gradient,) = torch.autograd.grad(
-        gfl_loss(logits, POINTS, STRIDES, [TWO, NOTHING], parse(LossConfig, negatives))["classification"], logits
+        gfl_loss(logits, POINTS, STRIDES, [TWO, NOTHING], config)["classification"], logits
     )
     learning = gradient.abs().sum(dim=-1) > 0
     everywhere = logits.detach()[..., :CLASSES].sigmoid()
@@ -113,5 +114,5 @@ def test_heads_whose_loss_is_fixed_refuse_settings_of_it(head: str) -> None:
     require_loss_of(head, LossConfig())
     require_loss_of("gfl", LossConfig(box="ciou"))
     with pytest.raises(EdgedetError, match=r"has no settings: loss.assigner, loss.box") as caught:
-        require_loss_of(head, LossConfig(box="ciou", assigner="tal"))
+        require_loss_of(head, LossConfig(box="ciou", assigner="dynamic"))
     assert caught.value.fix is not None and "network.head=gfl" in caught.value.fix
