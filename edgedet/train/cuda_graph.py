@@ -6,6 +6,8 @@ one by one. Recorded once, they are started together.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -51,5 +53,7 @@ def record(detector: nn.Module, config: TrainConfig, device: torch.device) -> No
     # Weights that autocast has cast are new in every step: from its cache a graph would replay the first ones.
     with torch.autocast("cuda", dtype=dtype, enabled=dtype is not None, cache_enabled=False):
         torch.cuda.make_graphed_callables(detector, (images.to(memory_format=torch.channels_last),))
+    # It also ties the weights' gradients to its own stream, of which every later step would warn.
+    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream", category=UserWarning)
     # Recording runs the pass some times, which moves BatchNorm's statistics.
     detector.load_state_dict(state)

@@ -34,12 +34,14 @@ CALIBRATION_IMAGES = 128
 
 
 def defaults(init: Path) -> dict[str, Any]:
-    """The settings of a quantization-aware run from a float checkpoint: its model and size, and a short fine-tuning."""
+    """The settings of a quantization-aware run: a float checkpoint's network and size, and a short fine-tuning."""
     checkpoint = load_checkpoint(init)
     architecture = checkpoint.float_detector.architecture
     return {
         "model": architecture["name"],
         "activation": architecture["activation"],
+        # Without DropBlock: grids are trained on whole maps.
+        "network": {name: architecture[name] for name in ("head", "spp", "se") if name in architecture},
         "imgsz": checkpoint.spec.preprocess.height,
         "epochs": 20,
         "eval_every": 2,

@@ -18,11 +18,12 @@ from edgedet.graph.export import export_model
 from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.provenance import weights_sha256
+from edgedet.models.zoo import build_detector
 from edgedet.quant.batch_norm import estimate_statistics
 from edgedet.train import loop
 from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
-from edgedet.train.qat import whole_images
+from edgedet.train.qat import defaults, whole_images
 from edgedet.train.reporter import SilentReporter
 from edgedet.train.run import Run, read_data
 
@@ -256,6 +257,19 @@ class TestRefused:
         renamed = loaded.spec.model_copy(update={"class_names": ("cat", "dog")})
         save_checkpoint(tmp_path / "other.pt", loaded.detector, renamed)
         assert "knows other classes" in self.refusal(qat_settings, tmp_path, tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("options", "network"),
+    [({}, {}), ({"spp": True, "dropblock": 0.1, "dropblock_size": 3}, {"head": "gfl", "spp": True, "se": False})],
+)
+def test_the_network_of_a_run_is_the_checkpoints(
+    best: Path, tmp_path: Path, options: dict[str, Any], network: dict[str, Any]
+) -> None:
+    detector = build_detector("shufflenetv2_0.5x", 2, **options)
+    spec = load_checkpoint(best).spec
+    save_checkpoint(tmp_path / "float.pt", detector, spec.model_copy(update={"class_names": ("a", "b")}))
+    assert defaults(tmp_path / "float.pt")["network"] == network
 
 
 class TestCommand:

@@ -1,0 +1,243 @@
+"""The gated convolution: the reference against loops and the paper's identities, PyTorch against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch.nn import functional
+
+from edgedet.errors import EdgedetError
+from edgedet.ops.gated_conv import pytorch
+from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body
+from edgedet.ops.gated_conv.definition import GatedConv, average_bits
+from edgedet.ops.gated_conv.reference import folded, gated_conv, split
+
+UNSIGNED = GatedConv(lowest=0, highest=255)
+GATES = [
+    GatedConv(),
+    UNSIGNED,
+    GatedConv(low_bits=2, granularity="pixel"),
+    GatedConv(lowest=0, highest=15, low_bits=2, granularity="tile", tile=3),
+]
+Scene = dict[str, Any]
+
+
+def scene(gate: GatedConv, seed: int, groups: int = 1, kernel: int = 3) -> Scene:
+    rng = np.random.default_rng(seed)
+    return {
+        "codes": rng.integers(gate.lowest, gate.highest + 1, (2, 4, 7, 5)),
+        "weights": rng.integers(-64, 65, (6, 4 // groups, kernel, kernel)),
+        "thresholds": rng.normal(0, 5000, 6).round() + 0.5,
+        "signs": rng.choice([-1, 1], 6),
+        "groups": groups,
+        "padding": int(rng.integers(0, 2)),
+        "stride": int(rng.integers(1, 3)),
+    }
+
+
+def in_torch(gate: GatedConv, scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
+    tensors = {
+        key: torch.from_numpy(value).double() if isinstance(value, np.ndarray) else value
+        for key, value in scene.items()
+    }
+    return pytorch.gated_conv(gate, **tensors)
+
+
+def dense(codes: NDArray[Any], scene: Scene) -> NDArray[Any]:
+    tensors = torch.from_numpy(codes).double(), torch.from_numpy(scene["weights"]).double()
+    shape = {key: scene[key] for key in ("stride", "padding", "groups")}
+    return functional.conv2d(*tensors, **shape).long().numpy()
+
+
+class TestByHand:
+    """A value of 2.0 is the code 255: 0, .30, .55, .90, 1.27 and 2.0 of 8 bits, the lower 4 gated."""
+
+    CODES = np.array([0, 38, 70, 115, 162, 255])
+    WEIGHTS = np.array([3, -2, 1, 2, -1, 1])
+
+    def test_the_parts(self) -> None:
+        high, low = split(UNSIGNED, self.CODES)
+        assert high.tolist() == [0, 32, 64, 112, 160, 240]
+        assert low.tolist() == [0, 6, 6, 3, 2, 15]
+
+    def test_signed_parts_fit_their_bits(self) -> None:
+        high, low = split(GatedConv(), np.array([-128, -121, -120, -8, -9, 7, 8, 111, 120, 127]))
+        assert high.tolist() == [-128, -128, -128, 0, -16, 0, 0, 112, 112, 112]
+        assert low.tolist() == [0, 7, 8, -8, 7, 7, 8, -1, 8, 15]
+
+    @pytest.mark.parametrize(
+        ("threshold", "sign", "expected"), [(303, 1, 317), (304, 1, 304), (304, -1, 304), (305, -1, 317)]
+    )
+    def test_the_comparison_is_strict(self, threshold: int, sign: int, expected: int) -> None:
+        codes, weights = self.CODES.reshape(1, 6, 1, 1), self.WEIGHTS.reshape(1, 6, 1, 1)
+        result, _ = gated_conv(UNSIGNED, codes, weights, np.array([threshold]), np.array([sign]))
+        assert result.item() == expected
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_code_is_the_sum_of_parts_that_fit(gate: GatedConv) -> None:
+    codes = np.arange(gate.lowest, gate.highest + 1)
+    high, low = split(gate, codes)
+    assert (high + low == codes).all() and (high % gate.step == 0).all()
+    assert high.min() >= gate.lowest and high.max() <= gate.highest
+    assert low.min() >= -gate.step // 2 and low.max() < gate.step
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(seed=st.integers(0, 10_000), groups=st.sampled_from([1, 2]), kernel=st.sampled_from([1, 3]))
+def test_the_reference_is_what_loops_over_the_definition_give(
+    gate: GatedConv, seed: int, groups: int, kernel: int
+) -> None:
+    one = scene(gate, seed, groups, kernel)
+    result, is_open = gated_conv(gate, **one)
+    high, low = split(gate, one["codes"])
+    predicted, update = dense(high, one), dense(low, one)
+    wanted = {
+        index
+        for index in np.ndindex(predicted.shape)
+        if one["signs"][index[1]] * (predicted[index] - one["thresholds"][index[1]]) > 0
+    }
+
+    def decided_by(image: int, channel: int, y: int, x: int) -> bool:
+        if gate.granularity == "element":
+            return (image, channel, y, x) in wanted
+        side = 1 if gate.granularity == "pixel" else gate.tile
+        return any(i == image and v // side == y // side and u // side == x // side for i, _, v, u in wanted)
+
+    for index in np.ndindex(predicted.shape):
+        assert is_open[index] == decided_by(*index)
+        assert result[index] == predicted[index] + update[index] * is_open[index]
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(seed=st.integers(0, 10_000))
+def test_thresholds_without_end_leave_a_uniform_convolution(gate: GatedConv, seed: int) -> None:
+    one = {**scene(gate, seed), "signs": np.ones(6)}
+    everything, opened = gated_conv(gate, **{**one, "thresholds": np.full(6, -np.inf)})
+    nothing, closed = gated_conv(gate, **{**one, "thresholds": np.full(6, np.inf)})
+    assert opened.all() and not closed.any()
+    assert (everything == dense(one["codes"], one)).all()
+    assert (nothing == dense(split(gate, one["codes"])[0], one)).all()
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(seed=st.integers(0, 10_000))
+def test_a_folded_normalisation_leaves_the_gate_as_it_was(gate: GatedConv, seed: int) -> None:
+    """Factors are powers of two, either sign, so that folded sums stay exact."""
+    one = {**scene(gate, seed), "signs": np.ones(6)}
+    factors = np.array([1, -1, 2, -4, 8, -2])
+    thresholds, signs = folded(one["thresholds"], factors)
+    weights = one["weights"] * factors[:, None, None, None]
+    before, opened = gated_conv(gate, **one)
+    after, opened_after = gated_conv(gate, **{**one, "weights": weights, "thresholds": thresholds, "signs": signs})
+    assert (opened_after == opened).all()
+    assert (after == before * factors[:, None, None]).all()
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(seed=st.integers(0, 10_000), groups=st.sampled_from([1, 2]))
+def test_pytorch_gives_what_the_reference_gives(gate: GatedConv, seed: int, groups: int) -> None:
+    one = scene(gate, seed, groups)
+    expected, opened = gated_conv(gate, **one)
+    result, is_open = in_torch(gate, one)
+    assert (result.numpy() == expected).all()
+    assert (is_open.bool().expand(expected.shape).numpy() == opened).all()
+
+
+def in_onnxruntime(gate: GatedConv, scene: Scene, scale: float) -> NDArray[np.float32]:
+    """Of the operator's body alone, with codes times the scale, a power of two: all products are exact."""
+    padding, stride = scene["padding"], scene["stride"]
+    constants = {
+        "x_scale": np.float32(scale),
+        "high_scale": np.float32(scale * gate.step),
+        "weights": scene["weights"].astype(np.float32),
+        "threshold": (scene["thresholds"] * scale).astype(np.float32).reshape(-1, 1, 1),
+        "sign": scene["signs"].astype(np.float32).reshape(-1, 1, 1),
+    }
+    convolution = {"strides": [stride] * 2, "pads": [padding] * 4, "group": scene["groups"]}
+    node = helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **convolution)
+    graph = helper.make_graph(
+        [node],
+        "gated",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, scene["codes"].shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, functions=[function_body(gate, 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    result: NDArray[np.float32] = session.run(None, {"x": (scene["codes"] * scale).astype(np.float32)})[0]
+    return result
+
+
+@pytest.mark.parametrize("gate", GATES)
+@given(seed=st.integers(0, 10_000), groups=st.sampled_from([1, 2]), scale=st.sampled_from([0.125, 1.0, 4.0]))
+@settings(max_examples=15)
+def test_the_onnx_body_gives_what_the_reference_gives(gate: GatedConv, seed: int, groups: int, scale: float) -> None:
+    one = scene(gate, seed, groups)
+    expected, _ = gated_conv(gate, **one)
+    assert (in_onnxruntime(gate, one, scale) == expected * scale).all()
+
+
+class TestGradients:
+    def parts(self, sparse: bool, thresholds: float = 0.0) -> dict[str, torch.Tensor]:
+        """One image of two pixels, a channel in and one out: predictions 32 and -16, low parts 3 and 5."""
+        codes = torch.tensor([35.0, -11.0], dtype=torch.float64).reshape(1, 1, 1, 2).requires_grad_()
+        weights = torch.ones(1, 1, 1, 1, dtype=torch.float64, requires_grad=True)
+        threshold = torch.full((1,), thresholds, dtype=torch.float64, requires_grad=True)
+        result, is_open = pytorch.gated_conv(
+            GatedConv(), codes, weights, threshold, torch.ones(1, dtype=torch.float64), sparse=sparse
+        )
+        gradients = torch.autograd.grad(result.sum(), (codes, weights, threshold))
+        names = ("codes", "weights", "threshold")
+        return {"result": result.detach(), "open": is_open, **dict(zip(names, gradients, strict=True))}
+
+    def slope(self, wish: float) -> float:
+        sigmoid = torch.tensor(pytorch.ALPHA * wish, dtype=torch.float64).sigmoid().item()
+        return pytorch.ALPHA * sigmoid * (1 - sigmoid)
+
+    def test_the_low_part_passes_none_to_the_codes(self) -> None:
+        codes = torch.arange(-128.0, 128.0).requires_grad_()
+        high, low = pytorch.split(GatedConv(), codes)
+        assert not low.requires_grad
+        (gradient,) = torch.autograd.grad(high.sum(), codes)
+        assert (gradient == 1).all()
+
+    def test_by_hand_near_the_threshold(self) -> None:
+        """The first gate is open with a wish of .125, and an update of 3; the second is closed."""
+        found = self.parts(sparse=True, thresholds=31.875)
+        assert found["result"].flatten().tolist() == [35.0, -16.0]
+        through_gate = 3 * self.slope(0.125)
+        assert found["threshold"].item() == pytest.approx(-through_gate)
+        assert found["codes"].flatten().tolist() == pytest.approx([1 + through_gate, 1.0])
+        assert found["weights"].item() == pytest.approx(32 - 16 + 3 + through_gate * 32)
+
+    def test_closed_gates_learn_only_where_they_are_not_sparse(self) -> None:
+        """Both gates closed, the first with a wish of -.125."""
+        assert self.parts(sparse=True, thresholds=32.125)["threshold"].item() == 0
+        assert self.parts(sparse=False, thresholds=32.125)["threshold"].item() == pytest.approx(-3 * self.slope(-0.125))
+
+
+def test_average_bits() -> None:
+    """The paper's table: 6 and 4 bits with 57.2 % not updated are 4.8 on average; 3 and 2 with 90.1 % are 2.1."""
+    assert average_bits(GatedConv(low_bits=2, lowest=0, highest=63), 1 - 0.572) == pytest.approx(4.856)
+    assert average_bits(GatedConv(low_bits=1, lowest=0, highest=7), 1 - 0.901) == pytest.approx(2.099)
+    assert average_bits(GatedConv(), 0.25) == 5.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"low_bits": 0}, {"low_bits": 8}, {"lowest": 1}, {"highest": 0}, {"tile": 0, "granularity": "tile"}]
+)
+def test_what_cannot_be_split_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(EdgedetError):
+        GatedConv(**wrong)
