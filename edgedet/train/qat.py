@@ -65,6 +65,9 @@ def check_qat_settings(config: TrainConfig, init: Path | None) -> None:
     if config.precision != "32-true":
         what = f"{config.precision} has too few digits to tell neighbouring steps of a grid apart"
         raise EdgedetError(what, where="--precision", fix="leave it at 32-true")
+    if config.network.head != "gfl" and config.qat.distill > 0:
+        what = f"the head {config.network.head} has no box distributions to learn from the float detector"
+        raise EdgedetError(what, where="qat.distill, network.head", fix="--set qat.distill=0")
     require_method(config.qat.calibration)
 
 

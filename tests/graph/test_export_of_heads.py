@@ -12,7 +12,9 @@ import torch
 from small_detector import small_detector
 
 from edgedet.graph.export import export_onnx
+from edgedet.graph.integer_kernels import integer_kernels
 from edgedet.models.detector import DecodedDetector, Detector
+from edgedet.quant.calibrate import fit_to_noise
 from edgedet.spec import Preprocess, Spec
 
 HEIGHT, WIDTH, CLASSES = 64, 96, 3
@@ -54,6 +56,22 @@ def test_pooling_and_excitation_are_in_the_file_and_dropping_is_not(tmp_path: Pa
     assert kinds.count("MaxPool") == 3
     assert kinds.count("HardSigmoid") == kinds.count("ReduceMean") == 4
     assert not [node.name for node in nodes if "Random" in node.op_type]
+
+
+@pytest.mark.parametrize("head", ["fcos", "ssdlite", "yolo"])
+def test_in_int8_every_convolution_is_an_integer_kernel_and_the_file_agrees(head: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = small_detector(head, CLASSES).eval()
+    for name, parameter in detector.head.named_parameters():
+        if "outputs" in name and name.endswith("bias"):
+            torch.nn.init.normal_(parameter)  # as training leaves it: biases of 0 alone are not in a file
+    spec = spec_of(detector)
+    quantized = fit_to_noise(detector, spec.preprocess)
+    result = export_onnx(quantized, spec, tmp_path / "model.onnx", target="ort-cpu")
+    kernels = integer_kernels(onnx.load(result.path))
+    assert kernels.integer == kernels.quantized
+    assert sum(node.op_type in ("Conv", "Gemm") for node in onnx.load(result.path).graph.node) == kernels.quantized
+    assert result.agreement.score_error < 1e-3
 
 
 @pytest.mark.slow

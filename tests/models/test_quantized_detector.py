@@ -152,9 +152,22 @@ def test_an_edge_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize("head", ["fcos", "ssdlite", "yolo"])
-def test_another_head_than_gfls_is_refused(head: str) -> None:
-    with pytest.raises(EdgedetError, match=f"knows the GFL head alone, not {head}"):
-        QuantizedDetector(small_detector(head, 3), Recipe())
+def test_every_head_is_quantized_and_means_what_it_meant(head: str) -> None:
+    """Its towers are rounded, its outputs and their decoding are not."""
+    detector = small_detector(head, 3).eval()
+    quantized = QuantizedDetector(detector, Recipe())
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    points, strides = quantized.points(64, 96)
+    with torch.no_grad():
+        raw = detector(images)
+        torch.testing.assert_close(without_rounding(quantized)(images), raw)
+    for mine, its in zip(quantized.points(64, 96), detector.points(64, 96), strict=True):
+        assert torch.equal(mine, its)
+    for mine, its in zip(quantized.decode(raw, points, strides), detector.decode(raw, points, strides), strict=True):
+        assert torch.equal(mine, its)
+    assert any("tower" in edge.name for edge in quantized.edges)
+    assert not any("outputs" in edge.name for edge in quantized.edges)
+    assert (quantized.num_classes, quantized.strides) == (3, detector.strides)
 
 
 def test_pools_lie_on_the_grid_of_the_map_that_they_pool_and_nothing_is_dropped() -> None:

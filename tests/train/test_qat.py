@@ -23,7 +23,7 @@ from edgedet.quant.batch_norm import estimate_statistics
 from edgedet.train import loop
 from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
-from edgedet.train.qat import defaults, whole_images
+from edgedet.train.qat import check_qat_settings, defaults, whole_images
 from edgedet.train.reporter import SilentReporter
 from edgedet.train.run import Run, read_data
 
@@ -237,6 +237,13 @@ class TestRefused:
 
     def test_weights_of_a_backbone(self, qat_settings: dict[str, Any], best: Path, tmp_path: Path) -> None:
         assert "needs no backbone weights" in self.refusal({**qat_settings, "weights": "imagenet"}, tmp_path, best)
+
+    def test_a_head_without_box_distributions_to_learn(
+        self, qat_settings: dict[str, Any], best: Path, tmp_path: Path
+    ) -> None:
+        other = {**qat_settings, "network": {"head": "yolo"}}
+        assert "the head yolo has no box distributions" in self.refusal(other, tmp_path, best)
+        check_qat_settings(parse(TrainConfig, {**other, "qat": {"distill": 0}}), best)
 
     def test_an_unknown_edge(self, qat_settings: dict[str, Any], best: Path, tmp_path: Path) -> None:
         assert "unknown edge 'nowhere'" in self.refusal(qat_settings, tmp_path, best, keep_float=("nowhere",))

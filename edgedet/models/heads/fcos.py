@@ -10,8 +10,17 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from edgedet.models.heads.base import Decoder
 from edgedet.models.heads.geometry import bounded_exp, boxes_from_distances
 from edgedet.models.heads.towers import TowerHead, start_at_prior_
+
+
+class FCOSDecoder(Decoder):
+    """Of the FCOS head: a score is `sqrt(class * centreness)`, which keeps to the scale of its factors."""
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        classes, centreness, boxes = decode(raw, points, strides, self.num_classes)
+        return boxes, (classes.sigmoid() * centreness.sigmoid()).sqrt()
 
 
 class FCOSHead(TowerHead):
@@ -29,10 +38,9 @@ class FCOSHead(TowerHead):
         for output in self.outputs:
             start_at_prior_(output, slice(num_classes))
 
-    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Head.decode`; a score is `sqrt(class * centreness)`, which keeps to the scale of its factors."""
-        classes, centreness, boxes = decode(raw, points, strides, self.num_classes)
-        return boxes, (classes.sigmoid() * centreness.sigmoid()).sqrt()
+    @property
+    def decoder(self) -> Decoder:
+        return FCOSDecoder(self.num_classes, self.strides)
 
 
 def decode(raw: Tensor, points: Tensor, strides: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,11 +11,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from edgedet.models.heads.base import Decoder
 from edgedet.models.heads.geometry import boxes_from_distances
 from edgedet.models.heads.towers import TowerHead, start_at_prior_
 
 REG_MAX = 7
 BINS = REG_MAX + 1
+
+
+class GFLDecoder(Decoder):
+    """Of the GFL head."""
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        return decode(raw, points, strides, self.num_classes)
 
 
 class GFLHead(TowerHead):
@@ -33,8 +41,9 @@ class GFLHead(TowerHead):
         for output in self.outputs:
             start_at_prior_(output, slice(num_classes))
 
-    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        return decode(raw, points, strides, self.num_classes)
+    @property
+    def decoder(self) -> Decoder:
+        return GFLDecoder(self.num_classes, self.strides)
 
 
 def expected_distances(box_logits: Tensor) -> Tensor:

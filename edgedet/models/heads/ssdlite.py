@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from edgedet.models.heads.base import Decoder
 from edgedet.models.heads.geometry import bounded_exp, boxes_from_centres
 from edgedet.models.heads.towers import TowerHead
 
@@ -26,6 +27,14 @@ a second square between this level's and the next one's, which is twice as large
 
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 """What the offsets of centre and size are multiplied by (amdegroot/ssd.pytorch, data/config.py)."""
+
+
+class SSDLiteDecoder(Decoder):
+    """Of the SSDLite head: a score is the class's share of a softmax over all classes and the background."""
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        scores = raw[..., : self.num_classes + 1].softmax(dim=-1)[..., : self.num_classes]
+        return boxes_from_offsets(raw[..., self.num_classes + 1 :], points, anchor_sizes(strides)), scores
 
 
 class SSDLiteHead(TowerHead):
@@ -48,10 +57,9 @@ class SSDLiteHead(TowerHead):
         # Only the batch is left to infer: an exported graph with a free batch needs no arithmetic of shapes.
         return cells.reshape(-1, cells.shape[1] * self.anchors, self.row_length)
 
-    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Head.decode`; a score is the class's share of a softmax over all classes and the background."""
-        scores = raw[..., : self.num_classes + 1].softmax(dim=-1)[..., : self.num_classes]
-        return boxes_from_offsets(raw[..., self.num_classes + 1 :], points, anchor_sizes(strides)), scores
+    @property
+    def decoder(self) -> Decoder:
+        return SSDLiteDecoder(self.num_classes, self.strides, self.anchors)
 
 
 def anchor_sizes(strides: Tensor) -> Tensor:

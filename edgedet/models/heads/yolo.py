@@ -10,9 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgedet.models.heads.base import Head
+from edgedet.models.heads.base import Decoder, Head
 from edgedet.models.heads.geometry import bounded_exp, boxes_from_centres
 from edgedet.models.heads.towers import initialise_output_, make_tower, start_at_prior_
+
+
+class YOLODecoder(Decoder):
+    """Of the YOLO head: a score is `class * objectness`."""
+
+    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        classes, objectness, boxes = decode(raw, points, strides, self.num_classes)
+        return boxes, classes.sigmoid() * objectness.sigmoid()
 
 
 class YOLOHead(Head):
@@ -45,12 +53,11 @@ class YOLOHead(Head):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         classes = _rows(self.class_towers, self.class_outputs, maps)
-        return torch.cat([classes, _rows(self.box_towers, self.box_outputs, maps)], dim=1).transpose(1, 2)
+        return torch.cat([classes, _rows(self.box_towers, self.box_outputs, maps)], dim=2)
 
-    def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Head.decode`; a score is `class * objectness`."""
-        classes, objectness, boxes = decode(raw, points, strides, self.num_classes)
-        return boxes, classes.sigmoid() * objectness.sigmoid()
+    @property
+    def decoder(self) -> Decoder:
+        return YOLODecoder(self.num_classes, self.strides)
 
 
 def decode(raw: Tensor, points: Tensor, strides: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,6 +71,6 @@ def decode(raw: Tensor, points: Tensor, strides: Tensor, num_classes: int) -> tu
 
 
 def _rows(towers: nn.ModuleList, outputs: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
-    """`[B, outputs, N]`, the cells of the finest level first."""
+    """`[B, N, outputs]`, the cells of the finest level first."""
     levels = [output(tower(feature)).flatten(2) for tower, output, feature in zip(towers, outputs, maps, strict=True)]
-    return torch.cat(levels, dim=2)
+    return torch.cat(levels, dim=2).transpose(1, 2)

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgedet.errors import EdgedetError, unknown_value
+from edgedet.errors import unknown_value
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.dropblock import DropBlock
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
-from edgedet.models.heads.geometry import anchor_points
-from edgedet.models.heads.gfl import GFLHead, decode
 from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
 from edgedet.models.quantized.edges import Edge, find_edges, module_of, readers_of
 from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
@@ -40,7 +38,7 @@ class QuantizedDetector(DetectionNetwork):
         recipe: what stays float.
 
     Raises:
-        EdgedetError: the detector's head is another than GFL's, or an edge that is to stay float is unknown.
+        EdgedetError: an edge that is to stay float is unknown.
 
     Attributes:
         recipe: how the detector was quantized.
@@ -59,8 +57,7 @@ class QuantizedDetector(DetectionNetwork):
         self.recipe = recipe
         self.edges = tuple(edge for edge in edges if edge.name not in recipe.keep_float)
         self.network = network
-        self._strides = detector.strides
-        self._num_classes = detector.num_classes
+        self._decoder = detector.head.decoder
         rounded = {node for edge in self.edges for node in (*edge.sources, *edge.carriers)}
         for node, conv in readers_of(network, rounded):
             network.set_submodule(str(node.target), QuantizedConv2d(conv))
@@ -71,22 +68,22 @@ class QuantizedDetector(DetectionNetwork):
     @property
     def num_classes(self) -> int:
         """C."""
-        return self._num_classes
+        return self._decoder.num_classes
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Strides of the head's levels."""
-        return self._strides
+        return self._decoder.strides
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         return logits
 
     def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        return anchor_points(height, width, self._strides)
+        return self._decoder.points(height, width)
 
     def decode(self, raw: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        return decode(raw, points, strides, self._num_classes)
+        return self._decoder.decode(raw, points, strides)
 
     def quantizers(self) -> Mapping[str, FakeQuantize]:
         """The quantizer of each edge, by the edge's name."""
@@ -186,14 +183,7 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def traced(detector: Detector) -> fx.GraphModule:
-    """The graph of a float detector without channel shuffles, in which edges are found.
-
-    Raises:
-        EdgedetError: the detector's head is another than GFL's.
-    """
-    if not isinstance(detector.head, GFLHead):
-        what = f"quantization knows the GFL head alone, not {detector.architecture['head']}"
-        raise EdgedetError(what, fix="train a detector with the head gfl")
+    """The graph of a float detector without channel shuffles, in which edges are found."""
     copied = fold_channel_shuffles(detector)
     _stop_dropping_(copied)
     return fx.symbolic_trace(copied).train(detector.training)

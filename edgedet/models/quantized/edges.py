@@ -20,7 +20,7 @@ FLOAT_ACTIVATIONS = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.Mish)
 """What an integer convolution can take in are ReLU and ReLU6. These are computed in float, of rounded values: the
 convolution before one of them can then be an integer kernel."""
 
-FLOAT_FROM = "head.outputs"
+FLOAT_FROM = ("head.outputs", "head.class_outputs", "head.box_outputs")
 """What these convolutions give of rounded maps and weights, and all that follows, stays float: logits, box
 distributions, decoding."""
 
