@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from options import split
 from protocol import print_protocol
 
 BASE = "base"
@@ -73,12 +74,6 @@ def train(arguments: argparse.Namespace, name: str, seed: int) -> None:
     edgedet(*run, "--out", out, "--overwrite", *arguments.options, *settings, log=out.with_suffix(".log"))
     found = edgedet("eval", out / "best.pt", arguments.data, "--split", "test", "--json", log=out.with_suffix(".log"))
     (out / "test.json").write_text(found, encoding="utf-8")
-
-
-def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Those in front of `--`, and those behind it, which are for edgedet train."""
-    place = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:place], arguments[place + 1 :]
 
 
 def train_all(arguments: argparse.Namespace) -> None:

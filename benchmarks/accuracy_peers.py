@@ -41,12 +41,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from options import split
 from protocol import print_protocol
 
 from edgedet.data.convert import convert
 from edgedet.data.find import read_dataset, split_of
 from edgedet.data.images import read_image
 from edgedet.evaluate.predictions import category_ids, write_results
+from edgedet.files import write_json
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.runtime.results import Detections
 
@@ -232,18 +234,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values), encoding="utf-8")
-
-
 def prepare(arguments: argparse.Namespace) -> None:
     """What peers need in OUT: the images in YOLO's layout, and a font where Ultralytics would download one.
 
     It asks for fonts whether anything is drawn or not. Matplotlib's stands in; nothing is drawn.
     """
     dataset = read_dataset(arguments.data)
-    for split in ("train", "val", SPLIT):
-        split_of(dataset, split)
+    for name in ("train", "val", SPLIT):
+        split_of(dataset, name)
     arguments.out.mkdir(parents=True, exist_ok=True)
     if not arguments.peers:
         return
@@ -373,12 +371,6 @@ def row(name: str, finished: Sequence[Mapping[str, Any]]) -> str:
 
 def mean(finished: Sequence[Mapping[str, Any]], key: str) -> float:
     return statistics.mean(one[key] for one in finished)
-
-
-def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Those in front of `--`, and those behind it, which are for edgedet train."""
-    place = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:place], arguments[place + 1 :]
 
 
 def parsed() -> argparse.Namespace:

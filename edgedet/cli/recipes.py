@@ -12,7 +12,7 @@ from edgedet.cli import output
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Print this one's file, to start one's own from."),
+        typer.Argument(metavar="NAME", help="Print this one's file, to start one's own from."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -57,8 +57,7 @@ def ranks(values: Tensor, groups: Tensor) -> Tensor:
         values: `[K]`.
         groups: `[K]` int64, ascending.
     """
-    order = values.argsort(stable=True)
-    order = order[groups[order].argsort(stable=True)]
+    order = _by_group(values, groups)
     places = torch.arange(len(groups), device=groups.device)
     return torch.empty_like(places).scatter_(0, order, places - torch.searchsorted(groups, groups))
 
@@ -70,8 +69,13 @@ def lowest_of_each(values: Tensor, groups: Tensor) -> Tensor:
         values: `[K]`.
         groups: `[K]` int64, in any order.
     """
-    order = values.argsort(stable=True)
-    order = order[groups[order].argsort(stable=True)]
+    order = _by_group(values, groups)
     is_first = torch.ones_like(order, dtype=torch.bool)
     is_first[1:] = groups[order[1:]] != groups[order[:-1]]
     return order[is_first]
+
+
+def _by_group(values: Tensor, groups: Tensor) -> Tensor:
+    """Indices sorted by group, and within a group by value."""
+    order = values.argsort(stable=True)
+    return order[groups[order].argsort(stable=True)]
