@@ -1,12 +1,15 @@
 """Images a second of the whole training step, ours beside YOLOv8n's and YOLO11n's: forward, loss, backward, optimizer.
 
     python benchmarks/training.py DATA [--models shufflenetv2_1.0x shufflenetv2_0.5x] [--threads 2] [--rounds 15]
-    python benchmarks/training.py DATA --device cuda --batch 64 --precisions 32-true bf16-mixed 16-mixed --cuda-graph
+    python benchmarks/training.py DATA --device cuda --batch 64 --precisions 32-true bf16-mixed 16-mixed \
+        --memory "channels last" --ways eager "cuda graph" compiled
 
-Every round takes one step of every contender, one after the other, on the same augmented batch; the figures are medians
-over rounds, of the images a second and of each round's quotient with the first peer. Peers are timed where the package
-`ultralytics` can be imported (`benchmarks/peer_environment.py`): their own model, loss and default gains, with AdamW.
-`channels last` and `contiguous` are how images and weights lie in memory; edgedet trains channels last.
+Every round takes one step of every contender, one after the other, on the same augmented batch; the figures are
+medians over rounds, of the images a second and of each round's quotient with the first peer: in the same way, or eager
+where it has none. `compiled` is torch.compile with its defaults, `cuda graph` the setting cuda_graph of edgedet. Peers
+are timed where the package `ultralytics` can be imported (`benchmarks/peer_environment.py`): their own model, loss and
+default gains, with AdamW. `channels last` and `contiguous` are how images and weights lie in memory; edgedet trains
+channels last.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from edgedet.train.optimizer import make_optimizer
 from edgedet.train.plan import BatchPlan
 
 PEERS = ("yolov8n", "yolo11n")
+EAGER, COMPILED, GRAPH = "eager", "compiled", "cuda graph"
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 Loss = Callable[[nn.Module, Tensor, Sequence[Targets]], Tensor]
@@ -57,6 +61,7 @@ class Contender:
     loss: Loss
     memory: str
     precision: str
+    way: str
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     seconds: list[float]
@@ -116,19 +121,21 @@ def ultralytics_model(name: str, classes: int) -> nn.Module:
     return model
 
 
-def contender(arguments: argparse.Namespace, name: str, classes: int, memory: str, precision: str) -> Contender:
+def contender(
+    arguments: argparse.Namespace, name: str, classes: int, memory: str, precision: str, way: str
+) -> Contender:
     device = torch.device(arguments.device)
     torch.manual_seed(0)
     model = ultralytics_model(name, classes) if name in PEERS else build_detector(name, classes)
     model = model.to(device, memory_format=FORMATS[memory]).train()
     size = arguments.imgsz
     loss = ultralytics_loss(model, size) if name in PEERS else edgedet_loss(model, device, size)
-    compute = torch.compile(model) if arguments.compile else model
-    if arguments.cuda_graph and name not in PEERS:
+    compute = torch.compile(model) if way == COMPILED else model
+    if way == GRAPH:
         record(model, TrainConfig(data="", batch=arguments.batch, imgsz=size, precision=precision), device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
     optimizer = make_optimizer(model, OptimizerConfig())
-    return Contender(name, model, compute, loss, memory, precision, optimizer, scaler, [])
+    return Contender(name, model, compute, loss, memory, precision, way, optimizer, scaler, [])
 
 
 def batches(arguments: argparse.Namespace) -> tuple[list[Batch], int]:
@@ -144,16 +151,17 @@ def batches(arguments: argparse.Namespace) -> tuple[list[Batch], int]:
 
 
 def report(contenders: Sequence[Contender], batch: int, warm_up: int) -> None:
-    print("| model | memory | precision | images/s | slowest, fastest | speed, the peer's = 1 |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| model | way | memory | precision | images/s | slowest, fastest | speed, the peer's = 1 |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for one in contenders:
-        rivals = [two for two in contenders if (two.memory, two.precision) == (one.memory, one.precision)]
-        rival = next((two for two in rivals if two.name in PEERS), one)
+        alike = [two for two in contenders if (two.memory, two.precision) == (one.memory, one.precision)]
+        peers = [two for two in alike if two.name in PEERS]
+        rival = next((two for two in peers if two.way == one.way), peers[0] if peers else one)
         seconds = one.seconds[warm_up:]
         quotients = [theirs / ours for ours, theirs in zip(seconds, rival.seconds[warm_up:], strict=True)]
         speed = f"{statistics.median(quotients):.2f}" if rival.name in PEERS else "-"
         rates = f"{batch / statistics.median(seconds):.1f} | {batch / max(seconds):.1f}, {batch / min(seconds):.1f}"
-        print(f"| {one.name} | {one.memory} | {one.precision} | {rates} | {speed} |")
+        print(f"| {one.name} | {one.way} | {one.memory} | {one.precision} | {rates} | {speed} |")
 
 
 def main() -> None:
@@ -169,18 +177,20 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="all models by torch.compile, with its defaults")
-    parser.add_argument("--cuda-graph", action="store_true", help="ours as with the setting cuda_graph")
+    parser.add_argument("--ways", nargs="+", choices=[EAGER, COMPILED, GRAPH], default=[EAGER])
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     found, classes = batches(arguments)
-    peers = PEERS if importlib.util.find_spec("ultralytics") is not None else ()
+    peers = arguments.peers if importlib.util.find_spec("ultralytics") is not None else ()
     contenders = [
-        contender(arguments, name, classes, memory, precision)
+        contender(arguments, name, classes, memory, precision, way)
         for precision in arguments.precisions
         for memory in arguments.memory
+        for way in arguments.ways
         for name in (*peers, *arguments.models)
+        if way != GRAPH or name not in PEERS
     ]
     preprocess = Preprocess(height=arguments.imgsz, width=arguments.imgsz)
     for round_number in range(arguments.warm_up + arguments.rounds):
@@ -190,8 +200,7 @@ def main() -> None:
     report(contenders, arguments.batch, arguments.warm_up)
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu"
     packages = ["edgedet", "torch", *(["ultralytics"] if peers else [])]
-    settings = {"rounds": arguments.rounds, "imgsz": arguments.imgsz, "compile": arguments.compile}
-    settings["cuda_graph"] = arguments.cuda_graph
+    settings = {"rounds": arguments.rounds, "imgsz": arguments.imgsz}
     print_protocol(*packages, device=device, threads=arguments.threads, batch=arguments.batch, **settings)
 
 
