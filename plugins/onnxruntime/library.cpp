@@ -1,36 +1,19 @@
 // edgedet's operators for ONNX Runtime. A session that this library is registered with computes them here; any other
-// computes the function bodies that the files carry. Nothing is linked: ONNX Runtime hands its interface over.
-#define ORT_API_MANUAL_INIT
-#include <onnxruntime_cxx_api.h>
-
+// computes the function bodies that the files carry.
 #include <algorithm>
-#include <exception>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <vector>
 
 #include "cpu/diou_nms.h"
 #include "cpu/mish.h"
 #include "kernels/mish.h"
+#include "onnxruntime/gated_conv.h"
+#include "onnxruntime/operator.h"
 
 namespace {
 
-// ONNX Runtime 1.17's: the oldest that edgedet runs on.
-constexpr uint32_t API_VERSION = 17;
-
-// No exception may leave the library.
-template <typename Work>
-OrtStatusPtr status_of(Work work) noexcept {
-    try {
-        work();
-        return nullptr;
-    } catch (const Ort::Exception& error) {
-        return Ort::Status(error).release();
-    } catch (const std::exception& error) {
-        return Ort::Status(error).release();
-    }
-}
+using namespace edgedet::onnxruntime;
 
 float to_float(double value) { return static_cast<float>(value); }
 float to_float(Ort::Float16_t value) { return value.ToFloat(); }
@@ -48,16 +31,12 @@ const float* floats(const Float* values, int64_t count, std::vector<float>& conv
     }
 }
 
-template <typename Type>
-Type* output(Ort::KernelContext& context, size_t index, const std::vector<int64_t>& shape) {
-    return context.GetOutput(index, shape).template GetTensorMutableData<Type>();
-}
-
 template <typename Float>
 struct DIoUNMSKernel {
     static constexpr const char* NAME = "EdgeDetDIoUNMS";
     static constexpr size_t INPUTS = 2, OUTPUTS = 4;
 
+    static constexpr bool is_int8(size_t) { return false; }
     static constexpr bool is_int32(size_t index) { return index == 0 || index == 3; }
 
     explicit DIoUNMSKernel(const OrtKernelInfo* handle) {
@@ -127,6 +106,7 @@ struct MishKernel {
     static constexpr const char* NAME = "EdgeDetMish";
     static constexpr size_t INPUTS = 1, OUTPUTS = 1;
 
+    static constexpr bool is_int8(size_t) { return false; }
     static constexpr bool is_int32(size_t) { return false; }
 
     explicit MishKernel(const OrtKernelInfo*) {}
@@ -153,33 +133,6 @@ struct MishKernel {
     }
 };
 
-// Every float type that a graph may have needs an operator of its own: with one missing, ONNX Runtime would refuse the
-// graph instead of computing the function body.
-template <template <typename> class Kernel, typename Float>
-struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*WithStatus=*/true> {
-    static constexpr ONNXTensorElementDataType ELEMENT = Ort::TypeToTensorType<Float>::type;
-
-    Operator() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
-
-    OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
-        return status_of([&] { *kernel = new Kernel<Float>(info); });
-    }
-    const char* GetName() const { return Kernel<Float>::NAME; }
-    const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
-    size_t GetInputTypeCount() const { return Kernel<Float>::INPUTS; }
-    ONNXTensorElementDataType GetInputType(size_t) const { return ELEMENT; }
-    size_t GetOutputTypeCount() const { return Kernel<Float>::OUTPUTS; }
-    ONNXTensorElementDataType GetOutputType(size_t index) const {
-        return Kernel<Float>::is_int32(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : ELEMENT;
-    }
-};
-
-template <template <typename> class Kernel, typename... Floats>
-void add(Ort::CustomOpDomain& domain) {
-    static const std::tuple<Operator<Kernel, Floats>...> operators;
-    (domain.Add(&std::get<Operator<Kernel, Floats>>(operators)), ...);
-}
-
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
@@ -192,6 +145,7 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
         static const bool filled = [] {
             add<DIoUNMSKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
             add<MishKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
+            add<GatedConvKernel, float>(domain);  // what the function body is defined for
             return true;
         }();
         (void)filled;

@@ -11,13 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nms_implementations import OPERATORS
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.gated_conv import pytorch
-from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body
+from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
 from edgedet.ops.gated_conv.definition import GatedConv, average_bits
 from edgedet.ops.gated_conv.reference import folded, gated_conv, split
 
@@ -28,6 +29,8 @@ GATES = [
     GatedConv(low_bits=2, granularity="pixel"),
     GatedConv(lowest=0, highest=15, low_bits=2, granularity="tile", tile=3),
 ]
+WIDE = GatedConv(low_bits=8, lowest=-32768, highest=32639, granularity="pixel")
+"""A high and a low byte."""
 Scene = dict[str, Any]
 
 
@@ -153,18 +156,22 @@ def test_pytorch_gives_what_the_reference_gives(gate: GatedConv, seed: int, grou
     assert (is_open.bool().expand(expected.shape).numpy() == opened).all()
 
 
-def in_onnxruntime(gate: GatedConv, scene: Scene, scale: float) -> NDArray[np.float32]:
-    """Of the operator's body alone, with codes times the scale, a power of two: all products are exact."""
+def model(gate: GatedConv, scene: Scene, scale: float, **changes: Any) -> onnx.ModelProto:
+    """The operator and its body, of codes times the scale; weights are codes times their channel's scale."""
     padding, stride = scene["padding"], scene["stride"]
+    weight_scale = np.broadcast_to(scene.get("weight_scale", 1), len(scene["weights"])).astype(np.float32)
     constants = {
         "x_scale": np.float32(scale),
         "high_scale": np.float32(scale * gate.step),
-        "weights": scene["weights"].astype(np.float32),
-        "threshold": (scene["thresholds"] * scale).astype(np.float32).reshape(-1, 1, 1),
+        "weights": scene["weights"].astype(np.int8),
+        "weight_scale": weight_scale,
+        "threshold": (scene["thresholds"] * scale * weight_scale).astype(np.float32).reshape(-1, 1, 1),
         "sign": scene["signs"].astype(np.float32).reshape(-1, 1, 1),
     }
-    convolution = {"strides": [stride] * 2, "pads": [padding] * 4, "group": scene["groups"]}
-    node = helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **convolution)
+    attributes = {"strides": [stride] * 2, "pads": [padding] * 4, "group": scene["groups"], **gate_attributes(gate)}
+    constants.update((name, value) for name, value in changes.items() if name in constants)
+    attributes.update((name, value) for name, value in changes.items() if name in attributes)
+    node = helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **attributes)
     graph = helper.make_graph(
         [node],
         "gated",
@@ -173,20 +180,36 @@ def in_onnxruntime(gate: GatedConv, scene: Scene, scale: float) -> NDArray[np.fl
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, functions=[function_body(gate, 17)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    made = helper.make_model(graph, opset_imports=opsets, functions=[function_body(gate, 17)], ir_version=8)
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def started(made: onnx.ModelProto, operators: bool, threads: int = 1) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    if operators:
+        options.register_custom_ops_library(str(OPERATORS))
+    return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def in_onnxruntime(
+    gate: GatedConv, scene: Scene, scale: float, *, operators: bool = False, threads: int = 1
+) -> NDArray[np.float32]:
+    """By the body alone, or by the CPU kernel. The scales are powers of two: all products are exact."""
+    session = started(model(gate, scene, scale), operators, threads)
     result: NDArray[np.float32] = session.run(None, {"x": (scene["codes"] * scale).astype(np.float32)})[0]
     return result
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", [*GATES, WIDE])
 @given(seed=st.integers(0, 10_000), groups=st.sampled_from([1, 2]), scale=st.sampled_from([0.125, 1.0, 4.0]))
 @settings(max_examples=15)
 def test_the_onnx_body_gives_what_the_reference_gives(gate: GatedConv, seed: int, groups: int, scale: float) -> None:
     one = scene(gate, seed, groups)
     expected, _ = gated_conv(gate, **one)
-    assert (in_onnxruntime(gate, one, scale) == expected * scale).all()
+    assert (in_onnxruntime(gate, one, scale) == (expected * scale).astype(np.float32)).all()
 
 
 class TestGradients:

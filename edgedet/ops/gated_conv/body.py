@@ -1,7 +1,7 @@
 """The gated convolution as a function of standard ONNX operators: two quantized convolutions, a comparison, a choice.
 
 Codes are written as a runtime's quantized graph has them: `x` is float, on the grid of `x_scale`. Thresholds are in the
-units of the result, `codes * x_scale * weights`.
+units of the result, `codes * x_scale * weights * weight_scale`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,38 @@ from functools import lru_cache
 
 from onnx import FunctionProto, parser
 
+from edgedet.errors import EdgedetError
 from edgedet.ops.gated_conv.definition import GatedConv
 
 DOMAIN, OP_TYPE = "edgedet", "EdgeDetGatedConv"
 
 _TEXT = """
 <opset_import: ["" : OPSET], domain: "DOMAIN">
-OP_TYPE <strides, pads, group> (x, x_scale, high_scale, weights, threshold, sign) => (y)
+OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
+(x, x_scale, high_scale, weights, weight_scale, threshold, sign) => (y)
 {
-  zero = Constant <value = TYPE {0}> ()
   none = Constant <value_float = 0.0> ()
-  fitting_codes = Constant <value_float = FITTING> ()
+  signed_zero = Constant <value = int8 {0}> ()
+  two = Constant <value_int = 2> ()
+  codes_in_step = Constant <value_int: int = @step> ()
+  highest_code = Constant <value_int: int = @highest> ()
+  steps = Div (highest_code, codes_in_step)
+  highest_high = Mul (steps, codes_in_step)
+  half_step = Div (codes_in_step, two)
+  beyond_fitting = Add (highest_high, half_step)
+  one = Constant <value_int = 1> ()
+  fitting_code = Sub (beyond_fitting, one)
+  fitting_codes = Cast <to = 1> (fitting_code)
   fitting = Mul (fitting_codes, x_scale)
   within = Min (x, fitting)
-  high_codes = QuantizeLinear (within, high_scale, zero)
-  high = DequantizeLinear (high_codes, high_scale, zero)
+  high_codes = QuantizeLinear (within, high_scale, signed_zero)
+  high = DequantizeLinear (high_codes, high_scale, signed_zero)
   below = Sub (x, high)
-  signed_zero = Constant <value = int8 {0}> ()
   low_codes = QuantizeLinear (below, x_scale, signed_zero)
   low = DequantizeLinear (low_codes, x_scale, signed_zero)
-  predicted = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (high, weights)
-  update = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (low, weights)
+  real_weights = DequantizeLinear <axis = 0> (weights, weight_scale)
+  predicted = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (high, real_weights)
+  update = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (low, real_weights)
   above = Sub (predicted, threshold)
   wish = Mul (sign, above)
   SPREAD
@@ -40,6 +51,7 @@ OP_TYPE <strides, pads, group> (x, x_scale, high_scale, weights, threshold, sign
 }
 """
 
+# One code more than fitting would round to a high part that is one step too large: of 7.5 steps the even one is 8.
 _SPREAD = {
     "element": "strongest = Identity (wish)",
     "pixel": "strongest = ReduceMax <axes = [1], keepdims = 1> (wish)",
@@ -58,23 +70,40 @@ _SPREAD = {
 
 @lru_cache
 def function_body(gate: GatedConv, opset: int) -> FunctionProto:
-    """The operator with the attributes of a gate, for a model of opset 15 to 17.
+    """The operator for gates of a granularity, and a side of tiles, for a model of opset 15 to 17.
 
-    Inputs: `x [B, C, H, W]`, `x_scale []`, `high_scale []` (`2^k x_scale`), `weights [O, C / groups, kh, kw]`,
-    `threshold [O, 1, 1]`, `sign [O, 1, 1]`, all float32. Attributes: `strides`, `pads` and `group` of the convolution.
+    A model has one function of this name: its gates may differ in their codes, but not in these two.
+
+    Inputs: `x [B, C, H, W]`, `x_scale []`, `high_scale []` (`2^k x_scale`), `weights [O, C / groups, kh, kw]` int8,
+    `weight_scale [O]`, `threshold [O, 1, 1]`, `sign [O, 1, 1]`, all others float32. The CPU kernel asks that all but
+    `x` be constant. Attributes: `strides`, `pads` and `group` of the convolution, and those of `gate_attributes`.
     """
-    # One code more would round to a high part that is one step too large: of 7.5 steps the even one is 8.
-    fitting = gate.highest_high + gate.step // 2 - 1
     values = {
         "SPREAD": _SPREAD[gate.granularity],
         "OP_TYPE": OP_TYPE,
         "OPSET": str(opset),
         "DOMAIN": DOMAIN,
-        "FITTING": f"{fitting}.0",
-        "TYPE": "int8" if gate.lowest < 0 else "uint8",
         "TILE": str(gate.tile),
     }
     text = _TEXT
     for name, value in values.items():
         text = text.replace(name, value)
     return parser.parse_function(text)
+
+
+def gate_attributes(gate: GatedConv) -> dict[str, int | str]:
+    """A node's attributes beside those of the convolution.
+
+    Raises:
+        EdgedetError: parts of the codes do not fit into 8 bits.
+    """
+    if gate.low_bits > 8 or gate.lowest < -128 * gate.step or gate.highest >= 128 * gate.step:
+        what = f"codes from {gate.lowest} to {gate.highest} with {gate.low_bits} low bits leave parts of more than 8 bits"
+        raise EdgedetError(what, fix="give at most 8 low bits, and at most 8 high ones")
+    return {
+        "step": gate.step,
+        "lowest": gate.lowest,
+        "highest": gate.highest,
+        "granularity": gate.granularity,
+        "tile": gate.tile,
+    }

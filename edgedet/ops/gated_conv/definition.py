@@ -8,6 +8,8 @@ from typing import Literal
 from edgedet.errors import EdgedetError
 
 Granularity = Literal["element", "pixel", "tile"]
+LARGEST_LOW = 127
+"""Of a low part, which is an int8."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class GatedConv:
     1. Split. With `k = low_bits`, `high = round(q / 2^k) * 2^k`, ties to even as in ONNX's QuantizeLinear, but at most
        the largest multiple of `2^k` that is no larger than `highest`; and `low = q - high`. The paper cuts the low bits
        off instead; rounding keeps the high part from being smaller on average. Where codes have 8 bits, both parts do.
+       With 8 low bits, of codes from -32768 to 32639, both have 8 bits too, except that half a step is a low part of
+       128: it is taken for 127.
     2. Prediction. `p = conv(high, weights)`, everywhere.
     3. Gate. An output element wants the update if `sign * (p - threshold) > 0`, strictly. By `granularity` it is open
        where it wants that itself (`element`), where an output channel of the same position does (`pixel`), or one of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.ops.gated_conv.definition import LARGEST_LOW, GatedConv
 
 ALPHA = 5.0
 """Steepness of the sigmoid that the gate has the gradient of (released code)."""
@@ -22,7 +22,7 @@ def split(gate: GatedConv, codes: Tensor) -> tuple[Tensor, Tensor]:
     weights alone, as in the released code.
     """
     high = (codes / gate.step).round().mul(gate.step).clamp(max=gate.highest_high)
-    return codes + (high - codes).detach(), (codes - high).detach()
+    return codes + (high - codes).detach(), (codes - high).clamp(max=LARGEST_LOW).detach()
 
 
 def gated_conv(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.ops.gated_conv.definition import LARGEST_LOW, GatedConv
 
 Codes = NDArray[np.int64]
 
@@ -16,7 +16,7 @@ def split(gate: GatedConv, codes: NDArray[Any]) -> tuple[Codes, Codes]:
     """The high and the low part of codes of any shape, see `definition`."""
     codes = codes.astype(np.int64)
     high = np.minimum(np.rint(codes / gate.step).astype(np.int64) * gate.step, gate.highest_high)
-    return high, codes - high
+    return high, np.minimum(codes - high, LARGEST_LOW)
 
 
 def gated_conv(
