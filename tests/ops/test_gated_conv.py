@@ -34,6 +34,10 @@ WIDE = GatedConv(low_bits=8, lowest=-32768, highest=32639, granularity="pixel")
 Scene = dict[str, Any]
 
 
+STEP = 0.125
+"""Of the codes' grid, where they are real numbers: a power of two, so that products stay exact."""
+
+
 def scene(gate: GatedConv, seed: int, groups: int = 1, kernel: int = 3) -> Scene:
     rng = np.random.default_rng(seed)
     return {
@@ -52,7 +56,8 @@ def in_torch(gate: GatedConv, scene: Scene) -> tuple[torch.Tensor, torch.Tensor]
         key: torch.from_numpy(value).double() if isinstance(value, np.ndarray) else value
         for key, value in scene.items()
     }
-    return pytorch.gated_conv(gate, **tensors)
+    codes = tensors.pop("codes")
+    return pytorch.gated_conv(gate, codes * STEP, STEP, **tensors | {"thresholds": tensors["thresholds"] * STEP})
 
 
 def dense(codes: NDArray[Any], scene: Scene) -> NDArray[Any]:
@@ -152,7 +157,7 @@ def test_pytorch_gives_what_the_reference_gives(gate: GatedConv, seed: int, grou
     one = scene(gate, seed, groups)
     expected, opened = gated_conv(gate, **one)
     result, is_open = in_torch(gate, one)
-    assert (result.numpy() == expected).all()
+    assert (result.numpy() == expected * STEP).all()
     assert (is_open.bool().expand(expected.shape).numpy() == opened).all()
 
 
@@ -219,7 +224,7 @@ class TestGradients:
         weights = torch.ones(1, 1, 1, 1, dtype=torch.float64, requires_grad=True)
         threshold = torch.full((1,), thresholds, dtype=torch.float64, requires_grad=True)
         result, is_open = pytorch.gated_conv(
-            GatedConv(), codes, weights, threshold, torch.ones(1, dtype=torch.float64), sparse=sparse
+            GatedConv(), codes, 1.0, weights, threshold, torch.ones(1, dtype=torch.float64), sparse=sparse
         )
         gradients = torch.autograd.grad(result.sum(), (codes, weights, threshold))
         names = ("codes", "weights", "threshold")
@@ -231,7 +236,7 @@ class TestGradients:
 
     def test_the_low_part_passes_none_to_the_codes(self) -> None:
         codes = torch.arange(-128.0, 128.0).requires_grad_()
-        high, low = pytorch.split(GatedConv(), codes)
+        high, low = pytorch.split(GatedConv(), codes, 1.0)
         assert not low.requires_grad
         (gradient,) = torch.autograd.grad(high.sum(), codes)
         assert (gradient == 1).all()
