@@ -28,6 +28,10 @@ def command(
         bool,
         typer.Option("--qat", help="Quantization-aware training of the float checkpoint that --init names, for INT8."),
     ] = False,
+    pg: Annotated[
+        bool,
+        typer.Option("--pg", help="Precision gating too: the low bits of activations only where they matter."),
+    ] = False,
     teacher: Annotated[
         Path | None, typer.Option(help="A larger detector's checkpoint, of the same classes, to learn from as well.")
     ] = None,
@@ -67,7 +71,8 @@ def command(
         "tensorboard": tensorboard,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if resume is not None and (given or qat or config or set_ or init or teacher or overwrite or out != DEFAULT_OUT):
+    settings_given = given or qat or pg or config or set_ or init or teacher or overwrite or out != DEFAULT_OUT
+    if resume is not None and settings_given:
         raise EdgedetError("a resumed run keeps its settings", where="--resume", fix="leave the other settings out")
 
     from functools import partial
@@ -88,8 +93,10 @@ def command(
         if teacher is not None:
             values = merged(values, {"teacher": {"checkpoint": str(teacher)}})
         values = override(values, set_ or [])
-        if qat:
+        if qat or pg:
             values.setdefault("qat", {})
+        if pg:
+            values = merged({"qat": {"pg": {}}}, values)
         if values.get("qat") is not None and init is not None:
             values = merged(qat_defaults(init), values)
         if "data" not in values:

@@ -13,6 +13,7 @@ from edgedet.errors import CheckFailedError
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import find_edges
+from edgedet.models.quantized.gated import gated_layers
 from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
 from edgedet.models.quantized.recipe import Calibration, Recipe
 from edgedet.quant.ranges import BINS, Histogram, range_of
@@ -36,6 +37,9 @@ def quantize(
     for name, quantizer in quantized.quantizers().items():
         # Of an edge that is always 0 any grid will do, but a hair's breadth leaves its readers' biases no room.
         quantizer.set_range(torch.tensor(range_of(histograms[name], method) or 1.0))
+    for layer, conv in gated_layers(quantized.network).items():
+        histogram = histograms[quantized.gated_inputs[layer]]
+        conv.gate.quantizer.set_range(torch.tensor(range_of(histogram, method) or 1.0))
     return quantized.eval()
 
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from edgedet.models.quantized.codes import HIGHEST, LOWEST
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d, fake_quantize
 
@@ -38,9 +37,9 @@ class LearnedClipping(FakeQuantize):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        clipped = torch.clamp(x, self.scale * LOWEST, self.scale * HIGHEST)
+        clipped = torch.clamp(x, self.scale * (-self.highest - 1), self.scale * self.highest)
         with torch.no_grad():
-            error = fake_quantize(clipped, self.scale, self.axis, HIGHEST) - clipped
+            error = fake_quantize(clipped, self.scale, self.axis, self.highest) - clipped
         return clipped + error
 
 
@@ -69,7 +68,7 @@ class FollowingRange(FakeQuantize):
             return
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-        self.set_range(torch.lerp(largest, self.scale * HIGHEST, KEPT_OF_RANGE))
+        self.set_range(torch.lerp(largest, self.scale * self.highest, KEPT_OF_RANGE))
 
 
 class FollowingWeights(FakeQuantize):
@@ -140,7 +139,7 @@ def moving(quantized: nn.Module, *, hold: bool) -> Iterator[None]:
 
 def squared_clipping_ends(quantized: nn.Module) -> Tensor:
     """The sum of the squared ends of the grids of `LearnedClipping`: what PACT regularises."""
-    ends = [module.scale * HIGHEST for module in quantized.modules() if isinstance(module, LearnedClipping)]
+    ends = [module.scale * module.highest for module in quantized.modules() if isinstance(module, LearnedClipping)]
     return torch.stack(ends).square().sum() if ends else torch.zeros(())
 
 

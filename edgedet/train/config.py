@@ -9,6 +9,7 @@ from pydantic import Field
 from edgedet.config import Frozen
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.losses.config import LossConfig
+from edgedet.ops.gated_conv.definition import Granularity
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -40,6 +41,35 @@ class OptimizerConfig(Frozen):
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class PGConfig(Frozen):
+    """Precision gating in quantization-aware training (`edgedet.models.quantized.gated`).
+
+    Attributes:
+        bits: of a gated convolution's activations where the gate is open; more than 8 are two passes of 8 bits, for
+            edges of `keep_float`.
+        high_bits: of these, where it is closed.
+        granularity: what a decision is for: one output `element` (the paper's), one `pixel`, or a `tile` of pixels.
+        tile: side of a tile in positions.
+        layers: module paths of the convolutions to gate; None chooses them by what their high bits alone do to the
+            logits on calibration images, and by their multiply-accumulates.
+        share: of the multiply-accumulates that can be gated, which are; where `layers` is None.
+        open: share of the outputs that is updated at the start, and that the thresholds are pulled to; 0 and 1 leave
+            convolutions of the high bits, and of all.
+        pull: weight of the squared distance of the thresholds from their start, in standard deviations, in the loss.
+        learn: whether the thresholds move; fixed ones are for comparison.
+    """
+
+    bits: Annotated[int, Field(ge=2, le=16)] = 8
+    high_bits: Annotated[int, Field(ge=1, le=8)] = 4
+    granularity: Granularity = "element"
+    tile: Annotated[int, Field(ge=1, le=64)] = 8
+    layers: tuple[str, ...] | None = None
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    open: Share = 0.3
+    pull: NotNegative = 1e-2
+    learn: bool = True
+
+
 class QATConfig(Frozen):
     """Quantization-aware training of a calibrated detector.
 
@@ -55,6 +85,7 @@ class QATConfig(Frozen):
         estimate_images: how many images that is done on; 0 keeps the running statistics.
         distill: weight of the loss against the float detector's scores and box distributions.
         pact_decay: of the squares of `pact`'s clipping ends, in the loss.
+        pg: precision gating; None gives every convolution its whole input.
     """
 
     method: Literal["lsq", "pact", "observed"] = "lsq"
@@ -66,6 +97,7 @@ class QATConfig(Frozen):
     estimate_images: Annotated[int, Field(ge=0)] = 400
     distill: NotNegative = 1.0
     pact_decay: NotNegative = 1e-4
+    pg: PGConfig | None = None
 
 
 class TeacherConfig(Frozen):

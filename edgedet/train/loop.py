@@ -33,7 +33,7 @@ from edgedet.train.folder import RunFolder, require_free, resume_folder, start_f
 from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
-from edgedet.train.qat import calibrated, check_qat_settings, require_float_checkpoint_of, uncalibrated
+from edgedet.train.qat import calibrated, check_qat_settings, recipe_of, require_float_checkpoint_of, uncalibrated
 from edgedet.train.reporter import Reporter, SilentReporter
 from edgedet.train.run import (
     Run,
@@ -152,7 +152,7 @@ def resume(out: Path, *, reporter: Reporter | None = None) -> TrainResult:
     float_detector = detector = build(config, data.class_names)
     if config.qat is not None:
         start_from(float_detector, folder.teacher)
-        detector = uncalibrated(config, float_detector)
+        detector = uncalibrated(config, float_detector, recipe_of(folder.last))
     kept = config.teacher and config.teacher.model_copy(update={"checkpoint": str(folder.teacher)})
     teacher = teacher_of(kept, fabric, float_detector, specification(config, data.class_names))
     run = prepare(config, fabric, folder, data, detector, float_detector, teacher, reporter)
@@ -294,7 +294,7 @@ def _end_epoch(run: Run, epoch: int) -> None:
         "images_per_second": round(steps * config.batch / max(progress.seconds, 1e-9), 2),
     }
     if run.quantization is not None:
-        record["oscillating_weights"] = run.quantization.oscillation.share()
+        record |= run.quantization.statistics()
         if epoch + 1 == config.epochs:
             run.quantization.finish(run.judged)
     every = config.eval_every or max(1, config.epochs // EVALUATIONS_A_RUN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,25 @@ from edgedet.errors import EdgedetError
 from edgedet.losses.distill import distillation_loss
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import DetectionNetwork, Detector
-from edgedet.models.quantized.detector import QuantizedDetector
-from edgedet.models.quantized.recipe import Recipe
+from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.gated import gate_of
+from edgedet.models.quantized.recipe import Gating, Recipe
 from edgedet.progress import no_progress
 from edgedet.quant.batch_norm import estimate_statistics, hold_statistics
 from edgedet.quant.calibrate import calibration_record, observe, quantize
+from edgedet.quant.gating import let_thresholds_learn, open_share, pull, start_thresholds
 from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_clipping_ends
 from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.oscillation import Oscillation
-from edgedet.quant.ranges import require_method
+from edgedet.quant.placement import candidates, gateable, placed
+from edgedet.quant.ranges import range_of, require_method
 from edgedet.spec import Preprocess, Spec
-from edgedet.train.config import QATConfig, TrainConfig
+from edgedet.train.config import PGConfig, QATConfig, TrainConfig
 from edgedet.train.loader import read_image_or_grey
 
 CALIBRATION_IMAGES = 128
+RANKED_IMAGES = 16
+"""Of these, on which convolutions to gate are ranked and thresholds chosen."""
 
 
 def defaults(init: Path) -> dict[str, Any]:
@@ -69,6 +74,8 @@ def check_qat_settings(config: TrainConfig, init: Path | None) -> None:
         what = f"the head {config.network.head} has no box distributions to learn from the float detector"
         raise EdgedetError(what, where="qat.distill, network.head", fix="--set qat.distill=0")
     require_method(config.qat.calibration)
+    if config.qat.pg is not None:
+        gate_of(Gating(layers=(), bits=config.qat.pg.bits, high_bits=config.qat.pg.high_bits), signed=True)
 
 
 def require_float_checkpoint_of(spec: Spec, init: Path) -> None:
@@ -93,19 +100,67 @@ def calibrated(
     chosen, digest = calibration_images(samples, count, where=config.data)
     method = config.qat.calibration
     record = calibration_record(teacher, preprocess, method=method, images=len(chosen), images_sha256=digest)
-    recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method)
     histograms = observe(teacher, lambda: tensors(chosen, preprocess, no_progress))
+    some = [tensor for tensor, _ in tensors(chosen[:RANKED_IMAGES], preprocess, no_progress)]
+    gating = None
+    if config.qat.pg is not None:
+        ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
+        gating = _gating(config.qat.pg, teacher, ranges, some)
+    recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method, gating=gating)
     quantized = quantize(teacher, histograms, method=method, recipe=recipe)
-    make_grids_move(quantized, config.qat.method)
+    if config.qat.pg is not None:
+        start_thresholds(quantized, some, config.qat.pg.open)
+    _make_trainable(quantized, config.qat)
     return quantized
 
 
-def uncalibrated(config: TrainConfig, detector: Detector) -> QuantizedDetector:
-    """The INT8 detector of the same parameters as `calibrated` gives, to load a checkpoint's into."""
+def uncalibrated(config: TrainConfig, detector: Detector, recipe: Recipe) -> QuantizedDetector:
+    """The INT8 detector of the same parameters as `calibrated` gives, to load a checkpoint's into.
+
+    Args:
+        config: the run's settings.
+        detector: float.
+        recipe: the checkpoint's.
+    """
     assert config.qat is not None
-    quantized = QuantizedDetector(detector, Recipe(keep_float=config.qat.keep_float))
-    make_grids_move(quantized, config.qat.method)
+    quantized = QuantizedDetector(detector, recipe)
+    _make_trainable(quantized, config.qat)
     return quantized
+
+
+def recipe_of(checkpoint: Path) -> Recipe:
+    """How the detector of a run's checkpoint is quantized.
+
+    Raises:
+        EdgedetError: it is not.
+    """
+    detector = load_checkpoint(checkpoint).detector
+    if not isinstance(detector, QuantizedDetector):
+        fix = "start the run again"
+        raise EdgedetError("the run's checkpoint is not quantized, as its settings say", where=checkpoint, fix=fix)
+    return detector.recipe
+
+
+def _gating(config: PGConfig, teacher: Detector, ranges: Mapping[str, float], images: Sequence[Tensor]) -> Gating:
+    """Where the gates are, of the settings or by `placed`."""
+    how = {name: getattr(config, name) for name in ("bits", "high_bits", "granularity", "tile")}
+    gating = Gating(layers=config.layers or (), **how)
+    if config.layers is not None:
+        return gating
+    if config.share == 1.0:
+        layers = gateable(traced(teacher))
+    else:
+        layers = placed(candidates(teacher, ranges, images, gating), config.share)
+    if not layers:
+        fix = "give a larger share, or name the layers"
+        raise EdgedetError("no convolution is left to gate", where="qat.pg.share", fix=fix)
+    return gating.model_copy(update={"layers": layers})
+
+
+def _make_trainable(quantized: QuantizedDetector, config: QATConfig) -> None:
+    make_grids_move(quantized, config.method)
+    if config.pg is not None and config.pg.learn:
+        let_thresholds_learn(quantized)
 
 
 class Quantization:
@@ -155,6 +210,15 @@ class Quantization:
             found["distillation"] = self._config.distill * distillation_loss(logits, taught)
         if self._config.method == "pact":
             found["clipping"] = self._config.pact_decay * squared_clipping_ends(self._detector)
+        if self._config.pg is not None:
+            found["thresholds"] = self._config.pg.pull * pull(self._detector)
+        return found
+
+    def statistics(self) -> dict[str, float]:
+        """What an epoch's record has besides losses."""
+        found = {"oscillating_weights": self.oscillation.share()}
+        if self._config.pg is not None:
+            found["open_gates"] = open_share(self._detector)
         return found
 
     def moving(self, step: int) -> AbstractContextManager[None]:

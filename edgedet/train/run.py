@@ -308,9 +308,6 @@ def return_to_checkpoint(run: Run) -> None:
         oscillation,
         where=run.folder.last,
     )
-    for network in (run.detector, run.judged):
-        if isinstance(network, QuantizedDetector) and isinstance(checkpoint.detector, QuantizedDetector):
-            network.recipe = checkpoint.detector.recipe
     run.fabric._precision.load_state_dict(precision)
     if run.ema is not None:
         run.ema.model.load_state_dict(checkpoint.detector.state_dict())

@@ -10,14 +10,23 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgedet.errors import unknown_value
+from edgedet.errors import EdgedetError, unknown_value
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.dropblock import DropBlock
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
 from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
-from edgedet.models.quantized.edges import Edge, find_edges, module_of, readers_of
+from edgedet.models.quantized.edges import (
+    Edge,
+    can_be_negative,
+    edge_read_by,
+    find_edges,
+    module_of,
+    readers_in,
+    readers_of,
+)
 from edgedet.models.quantized.fake_quantize import SMALLEST_SCALE, FakeQuantize, QuantizedConv2d
-from edgedet.models.quantized.recipe import Recipe
+from edgedet.models.quantized.gated import GatedQuantizedConv2d, gate_of
+from edgedet.models.quantized.recipe import Gating, Recipe
 
 QUANTIZERS = "quantizers"
 
@@ -35,14 +44,15 @@ class QuantizedDetector(DetectionNetwork):
 
     Args:
         detector: float; it is copied.
-        recipe: what stays float.
+        recipe: what stays float, and what is gated.
 
     Raises:
-        EdgedetError: an edge that is to stay float is unknown.
+        EdgedetError: an edge that is to stay float is unknown, or a convolution cannot be gated.
 
     Attributes:
         recipe: how the detector was quantized.
         edges: the tensors that share a grid each.
+        gated_inputs: the edge that each gated convolution reads, by the convolution's name.
         network: the traced network with the quantizers in it.
     """
 
@@ -53,14 +63,21 @@ class QuantizedDetector(DetectionNetwork):
         for name in recipe.keep_float:
             if name not in (known := [edge.name for edge in edges]):
                 raise unknown_value("edge", name, known)
+        layers = () if recipe.gating is None else recipe.gating.layers
         self.architecture = detector.architecture
         self.recipe = recipe
-        self.edges = tuple(edge for edge in edges if edge.name not in recipe.keep_float)
+        self.gated_inputs: Mapping[str, str] = {layer: edge_read_by(layer, edges, network).name for layer in layers}
+        # What gated convolutions alone read, they round themselves.
+        own = {edge.name for edge in edges if layers and readers_in(network, edge) <= set(layers)}
+        self.edges = tuple(edge for edge in edges if edge.name not in {*recipe.keep_float, *own})
         self.network = network
         self._decoder = detector.head.decoder
         rounded = {node for edge in self.edges for node in (*edge.sources, *edge.carriers)}
+        if recipe.gating is not None:
+            _gate(network, recipe.gating, {edge.name: edge for edge in edges}, self.gated_inputs)
         for node, conv in readers_of(network, rounded):
-            network.set_submodule(str(node.target), QuantizedConv2d(conv))
+            if not isinstance(conv, QuantizedConv2d):
+                network.set_submodule(str(node.target), QuantizedConv2d(conv))
         for index, edge in enumerate(self.edges):
             _insert(network, edge, index)
         network.recompile()
@@ -86,9 +103,22 @@ class QuantizedDetector(DetectionNetwork):
         return self._decoder.decode(raw, points, strides)
 
     def quantizers(self) -> Mapping[str, FakeQuantize]:
-        """The quantizer of each edge, by the edge's name."""
+        """The quantizer of each edge that has one for all of its readers, by the edge's name."""
         modules = {edge.name: self.network.get_submodule(_path(index)) for index, edge in enumerate(self.edges)}
         return {name: module for name, module in modules.items() if isinstance(module, FakeQuantize)}
+
+
+def _gate(network: fx.GraphModule, gating: Gating, edges: Mapping[str, Edge], inputs: Mapping[str, str]) -> None:
+    """Gates the layers of a traced network, whose weights and statistics it takes over."""
+    nodes = {node.target: node for node in network.graph.nodes if node.op == "call_module"}
+    for layer, name in inputs.items():
+        conv, following = module_of(nodes[layer], network), [module_of(user, network) for user in nodes[layer].users]
+        if not isinstance(conv, nn.Conv2d) or conv.groups > 1 or not isinstance(following[0], nn.BatchNorm2d):
+            fix = "gate convolutions over all channels, with a normalisation behind them"
+            raise EdgedetError("the convolution cannot be gated", where=layer, fix=fix)
+        definition = gate_of(gating, signed=can_be_negative(edges[name], network))
+        gated = GatedQuantizedConv2d(conv, following[0], definition, _bound(edges[name], network))
+        network.set_submodule(layer, gated)
 
 
 def folded(quantized: QuantizedDetector) -> QuantizedDetector:
@@ -159,12 +189,14 @@ def _make_room_for_biases_(network: fx.GraphModule) -> None:
     for node in network.graph.nodes:
         conv = module_of(node, network)
         if isinstance(conv, QuantizedConv2d) and conv.bias is not None:
-            step = _grid_before(network, node).scale * REFINED
+            step = _grid_before(network, node, conv).scale * REFINED
             conv.weight_quantizer.scale.clamp_(min=conv.bias.abs() / (step * LARGEST_BIAS_CODE))
 
 
-def _grid_before(network: fx.GraphModule, node: fx.Node) -> FakeQuantize:
-    """The grid that a node reads from, through whatever picks or repeats its values."""
+def _grid_before(network: fx.GraphModule, node: fx.Node, conv: QuantizedConv2d) -> FakeQuantize:
+    """The grid that a convolution reads from, through whatever picks or repeats its values."""
+    if isinstance(conv, GatedQuantizedConv2d):
+        return conv.gate.quantizer
     while True:
         node = node.all_input_nodes[0]
         module = module_of(node, network)
@@ -179,6 +211,8 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         with torch.no_grad():
             fused.weight_quantizer.scale.mul_(factor.abs()).clamp_(min=SMALLEST_SCALE)
+        if isinstance(fused, GatedQuantizedConv2d):
+            fused.gate.fold_(factor.detach())
     return fused
 
 
@@ -204,10 +238,16 @@ def _path(index: int) -> str:
 def _insert(network: fx.GraphModule, edge: Edge, index: int) -> None:
     """Rounds what the edge's sources give, for all of their readers."""
     nodes = {node.name: node for node in network.graph.nodes}
-    bounded = all(isinstance(module_of(nodes[source], network), nn.ReLU6) for source in edge.sources)
-    network.add_submodule(_path(index), FakeQuantize(bound=6.0 if bounded else math.inf))
+    network.add_submodule(_path(index), FakeQuantize(bound=_bound(edge, network)))
     for source in edge.sources:
         _round(network, nodes[source], index)
+
+
+def _bound(edge: Edge, network: fx.GraphModule) -> float:
+    """What no value of an edge is beyond."""
+    nodes = {node.name: node for node in network.graph.nodes}
+    bounded = all(isinstance(module_of(nodes[source], network), nn.ReLU6) for source in edge.sources)
+    return 6.0 if bounded else math.inf
 
 
 def _round(network: fx.GraphModule, node: fx.Node, index: int) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from edgedet.errors import unknown_value
+
 FLOAT_ACTIVATIONS = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.Mish)
 """What an integer convolution can take in are ReLU and ReLU6. These are computed in float, of rounded values: the
 convolution before one of them can then be an integer kernel."""
@@ -68,6 +70,44 @@ def readers_of(network: fx.GraphModule, tensors: Collection[str]) -> Iterator[tu
 def module_of(node: fx.Node, network: fx.GraphModule) -> nn.Module | None:
     """The module that a node calls, if it calls one."""
     return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def edge_read_by(layer: str, edges: Collection[Edge], network: fx.GraphModule) -> Edge:
+    """The edge that a convolution reads.
+
+    Args:
+        layer: its module path.
+        edges: of `find_edges`.
+        network: the traced network.
+
+    Raises:
+        EdgedetError: no convolution of that name reads an edge.
+    """
+    for edge in edges:
+        for node, _ in readers_of(network, {*edge.sources, *edge.carriers}):
+            if str(node.target) == layer:
+                return edge
+    known = [str(node.target) for edge in edges for node, _ in readers_of(network, {*edge.sources, *edge.carriers})]
+    raise unknown_value("convolution", layer, known)
+
+
+def readers_in(network: fx.GraphModule, edge: Edge) -> set[str]:
+    """The module paths, or names, of all that reads an edge's tensors, besides what carries them."""
+    tensors = {*edge.sources, *edge.carriers}
+    readers = {node for node in network.graph.nodes if any(one.name in tensors for one in node.all_input_nodes)}
+    return {str(node.target) for node in readers if node.name not in edge.carriers}
+
+
+def can_be_negative(edge: Edge, network: fx.GraphModule) -> bool:
+    """Whether anything but ReLU and ReLU6 gives the edge's tensors, or adds them up."""
+    nodes = {node.name: node for node in network.graph.nodes}
+    return not all(_is_never_negative(nodes[source], network) for source in edge.sources)
+
+
+def _is_never_negative(node: fx.Node, network: fx.GraphModule) -> bool:
+    if _adds(node) or _carries(node, network):
+        return all(_is_never_negative(source, network) for source in node.all_input_nodes)
+    return isinstance(module_of(node, network), (nn.ReLU, nn.ReLU6))
 
 
 def _edge(members: list[fx.Node], network: fx.GraphModule) -> Edge:

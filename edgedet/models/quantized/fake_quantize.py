@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgedet.models.quantized.codes import HIGHEST, HIGHEST_OF_SUMMED, LOWEST
+from edgedet.models.quantized.codes import HIGHEST, HIGHEST_OF_SUMMED
 
 PER_TENSOR = -1
 """The axis of a quantizer with a single scale."""
@@ -20,8 +20,8 @@ SMALLEST_SCALE = 1e-8
 def fake_quantize(x: Tensor, scale: Tensor, axis: int, highest: int) -> Tensor:
     """`clamp(round(x / scale), lowest, highest) * scale`, ties to even, as ONNX's QuantizeLinear and DequantizeLinear.
 
-    The lowest code is -128 with a single scale. With one for each channel, as weights have, it is -highest: folding a
-    negative normalisation factor into a channel then turns its grid over onto itself.
+    The lowest code is -highest - 1 with a single scale. With one for each channel, as weights have, it is -highest:
+    folding a negative normalisation factor into a channel then turns its grid over onto itself.
 
     The gradient is that of learned step sizes (LSQ, Esser et al., ICLR 2020): that of `x` passes strictly inside the
     grid's range; that of a scale is scaled by `1 / sqrt(n * highest)`, where `n` is the number of values that share it.
@@ -30,7 +30,7 @@ def fake_quantize(x: Tensor, scale: Tensor, axis: int, highest: int) -> Tensor:
         x: any shape, float.
         scale: `[]`, or `[x.shape[axis]]`; positive.
         axis: the axis of `x` that has a scale each, or `PER_TENSOR`.
-        highest: the highest code, 127 or less.
+        highest: the highest code.
     """
     step = _along(scale, axis, x.ndim)
     return (x / step).round_().clamp_(_lowest(axis, highest), highest).mul_(step)
@@ -42,7 +42,7 @@ def _(x: Tensor, scale: Tensor, axis: int, highest: int) -> Tensor:
 
 
 def _lowest(axis: int, highest: int) -> int:
-    return LOWEST if axis == PER_TENSOR else -highest
+    return -highest - 1 if axis == PER_TENSOR else -highest
 
 
 def _along(scale: Tensor, axis: int, dimensions: int) -> Tensor:

@@ -19,7 +19,8 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     """Of the named parameters and statistics of a traced float network, or of the quantized one made of it."""
     digest = hashlib.sha256()
     for name, tensor in sorted((key.removeprefix(NETWORK), value) for key, value in state.items()):
-        if not name.startswith(f"{QUANTIZERS}.") and not name.endswith(".weight_quantizer.scale"):
+        is_grid = name.startswith(f"{QUANTIZERS}.") or name.endswith(".weight_quantizer.scale") or ".gate." in name
+        if not is_grid:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

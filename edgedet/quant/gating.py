@@ -1,0 +1,83 @@
+"""Where the thresholds of gated convolutions start, and what keeps them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
+from edgedet.ops.gated_conv import pytorch
+
+MOST_VALUES = 1 << 20
+"""That a quantile is taken of, for each layer."""
+
+FAR = 1e4
+"""Standard deviations that no result is away from the mean."""
+
+
+@torch.no_grad()
+def start_thresholds(quantized: QuantizedDetector, images: Iterable[Tensor], share: float) -> None:
+    """Sets every threshold so that a share of the updates is made on the images, of each layer.
+
+    With `element` gates each channel has a threshold of its own; where channels decide together they have the same, so
+    that each has its say.
+
+    Args:
+        quantized: with gated convolutions, in eval mode.
+        images: input tensors `[B, 3, H, W]`.
+        share: 0 to 1; with 0 no update is ever made, and with 1 all are.
+    """
+    layers = gated_layers(quantized.network)
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+    def see(name: str) -> Any:
+        def hook(conv: GatedQuantizedConv2d, args: tuple[Tensor], _: Tensor) -> None:
+            seen[name].append(_wishes(conv, args[0]))
+
+        return hook
+
+    hooks = [conv.register_forward_hook(see(name)) for name, conv in layers.items()]
+    for one in images:
+        quantized(one)
+    for hook in hooks:
+        hook.remove()
+    for name, conv in layers.items():
+        wishes = torch.cat(seen[name], dim=1)
+        every = max(1, wishes.numel() // MOST_VALUES)
+        threshold = torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
+        threshold = {0.0: torch.full_like(threshold, FAR), 1.0: torch.full_like(threshold, -FAR)}.get(share, threshold)
+        conv.gate.rest_(threshold.expand(conv.out_channels).to(conv.gate.threshold))
+
+
+def _wishes(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+    """In standard deviations, `[O, N]`, or `[1, N]` where channels decide together."""
+    gate = conv.gate
+    high, _ = pytorch.split(conv.definition, gate.quantizer(x), gate.quantizer.scale)
+    weight = conv.weight_quantizer(conv.weight)
+    predicted = nn.functional.conv2d(high, weight, None, conv.stride, conv.padding, 1, conv.groups)
+    wishes = pytorch.wishes(predicted, gate.center, gate.sign, gate.unit)
+    return pytorch.strongest(conv.definition, wishes).transpose(0, 1).flatten(1)
+
+
+def let_thresholds_learn(quantized: QuantizedDetector) -> None:
+    """Makes the thresholds parameters of the optimizer."""
+    for conv in gated_layers(quantized.network).values():
+        conv.gate.threshold.requires_grad_(True)
+
+
+def pull(quantized: QuantizedDetector) -> Tensor:
+    """What keeps the thresholds where they started: the sum over layers of the mean square of their distance.
+
+    The paper's is the norm over a layer, of the distance from one number for all.
+    """
+    gates = [conv.gate for conv in gated_layers(quantized.network).values()]
+    return torch.stack([(gate.threshold - gate.resting).square().mean() for gate in gates]).sum()
+
+
+def open_share(quantized: QuantizedDetector) -> float:
+    """Of the results of the last batch, in the mean over layers, 0 to 1: those that were updated."""
+    return float(torch.stack([conv.gate.opened for conv in gated_layers(quantized.network).values()]).mean())
