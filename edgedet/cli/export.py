@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from edgedet.errors import EdgedetError
+
+Gates = Literal["full", "high", "gated"]
 
 
 def command(
@@ -40,6 +42,10 @@ def command(
         str | None, typer.Option(help="Activation of a model by name.", show_default="its native one")
     ] = None,
     nms: Annotated[bool, typer.Option("--nms", help="Give detections: DIoU-NMS inside the file.")] = False,
+    gates: Annotated[
+        Gates,
+        typer.Option(help="Of a detector trained with --pg: gated, or plain with the full input or its high bits alone."),
+    ] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Export to ONNX; nothing is written unless ONNX Runtime agrees with the checkpoint on images."""
@@ -62,6 +68,7 @@ def command(
         size=size,
         activation=activation,
         nms=nms,
+        gates=gates,
     )
     output.emit(exported.to_dict(), as_json, _render)
 

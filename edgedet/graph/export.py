@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from onnx import ModelProto
@@ -17,6 +18,7 @@ from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, requi
 from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
+from edgedet.graph.lowerings.gated import LayerGate, gate_convolutions
 from edgedet.graph.master import decoded, master_graph
 from edgedet.graph.metadata import Provenance, with_provenance
 from edgedet.graph.nms import require_same_detections, with_nms
@@ -35,7 +37,9 @@ from edgedet.graph.verify import (
     verification_images,
 )
 from edgedet.models.detector import DetectionNetwork, Detector
-from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
+from edgedet.models.quantized.collapsing import collapsed
+from edgedet.models.quantized.detector import QuantizedDetector, folded, without_rounding
+from edgedet.models.quantized.gated import gated_layers
 from edgedet.ops.cuda import MOST_CANDIDATES
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.quant.calibrate import fit_to_noise
@@ -45,6 +49,8 @@ from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.spec import Spec
 
 SUFFIX = ".onnx"
+
+Gates = Literal["full", "high", "gated"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Export:
             the images of `agreement` or of their quantizers' steps; None where the graph is not float16.
         findings: what keeps it from being faster.
         nms: whether it suppresses boxes itself.
+        gates: what became of gated convolutions; None where there were none.
     """
 
     path: Path
@@ -88,6 +95,7 @@ class Export:
     kept_float32: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
     nms: bool = False
+    gates: Gates | None = None
 
     @property
     def needs_plugin(self) -> bool:
@@ -115,6 +123,7 @@ class Export:
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "kept_float32": None if self.kept_float32 is None else list(self.kept_float32),
             "nms": self.nms,
+            "gates": self.gates,
             "needs_plugin": self.needs_plugin,
             "findings": [finding.to_dict() for finding in self.findings],
         }
@@ -132,6 +141,7 @@ def export_model(
     size: tuple[int, int] | None = None,
     activation: str | None = None,
     nms: bool = False,
+    gates: Gates = "full",
 ) -> Export:
     """Exports a checkpoint or a model by name; `export_onnx` on paths.
 
@@ -145,6 +155,7 @@ def export_model(
         batch: the file's batch size, unless `dynamic_batch`.
         dynamic_batch: leave the batch size free.
         nms: let the file suppress boxes itself, see `export_onnx`.
+        gates: what becomes of gated convolutions, see `export_onnx`.
     """
     require_target(target)
     detector, spec = find_model(model, classes=classes, size=size, activation=activation)
@@ -166,6 +177,7 @@ def export_model(
         dynamic_batch=dynamic_batch,
         images=verification_images(data),
         nms=nms,
+        gates=gates,
         checkpoint_sha256=None if spec.random_weights else sha256_file(Path(model)),
     )
 
@@ -180,6 +192,7 @@ def export_onnx(
     dynamic_batch: bool = False,
     images: Images | None = None,
     nms: bool = False,
+    gates: Gates = "full",
     checkpoint_sha256: str | None = None,
 ) -> Export:
     """Writes the ONNX file of a detector, after its graph was checked and ONNX Runtime agreed with the detector.
@@ -197,10 +210,12 @@ def export_onnx(
             generated images.
         nms: let the file give detections, by the specification's DIoU-NMS, instead of boxes and scores. They are held
             to what edgedet's runtime makes of the file's boxes and scores: the same numbers in the same order.
+        gates: what becomes of gated convolutions: `gated`, as edgedet's operator with the function that defines it;
+            or plain ones of their whole input (`full`), or of its high bits alone (`high`).
         checkpoint_sha256: of the file that the detector was read from, to be told in the metadata.
 
     Raises:
-        EdgedetError: the path cannot be written, or the input size does not suit the detector.
+        EdgedetError: gates are asked for that the detector or the target does not have; the path cannot be written, or the input size does not suit the detector.
         CheckFailedError: a check does not hold, or ONNX Runtime does not agree: the message names the first tensor from
             which the master or the lowering diverges.
     """
@@ -210,7 +225,9 @@ def export_onnx(
             f"TensorRT's plugin for DIoU-NMS compares {MOST_CANDIDATES} candidates at most",
             fix=f"set pre_nms_top_k to {MOST_CANDIDATES} or less (it is {spec.postprocess.pre_nms_top_k})",
         )
-    master = master_graph(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
+    _require_gates(detector, target, gates)
+    whole = collapsed(detector, "high" if gates == "high" else "full") if is_gated(detector) else detector
+    master = master_graph(whole, spec, batch=batch, dynamic_batch=dynamic_batch)
     fixed_batch = None if dynamic_batch else batch
     checks = require_sound(master, spec, batch=fixed_batch)
     images = images or verification_images(None)
@@ -222,20 +239,21 @@ def export_onnx(
     provenance = Provenance(
         target=target, checkpoint_sha256=checkpoint_sha256, calibration_sha256=_calibration_sha256(detector)
     )
-    model = with_provenance(lower(master, target, ranges), provenance)
+    kept = gate_convolutions(master, layer_gates(detector)) if gates == "gated" else master
+    model = with_provenance(lower(kept, target, ranges), provenance)
     onnx.checker.check_model(model, full_check=True)
     kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
         require_integer_kernels(kernels, where=path)
-    graphs = {MASTER: master, target: model}
+    graphs = {MASTER: (master, whole), target: (model, detector if gates == "gated" else whole)}
     with atomic_path(path) as temporary:
         try:
             agreements = [
-                _agreement(graph, temporary, detector, spec, images, _tolerance(graph, name), where=path)
-                for name, graph in graphs.items()
+                _agreement(graph, temporary, of, spec, images, _tolerance(graph, name), where=path)
+                for name, (graph, of) in graphs.items()
             ]
         except CheckFailedError as error:
-            raise located(error, detector, spec, list(graphs.values()), images) from error
+            raise located(error, whole, spec, [graph for graph, _ in graphs.values()], images) from error
         if nms:
             model = _add_nms(model, temporary, spec, images, keep_body=TARGETS[target].functions, where=path)
         size = temporary.stat().st_size
@@ -256,7 +274,39 @@ def export_onnx(
         findings=tuple(lint_graph(model, runtime=ONNX_RUNTIME if target == ORT_CPU else TENSORRT)),
         kept_float32=kept_float32,
         nms=nms,
+        gates=gates if is_gated(detector) else None,
     )
+
+
+def is_gated(detector: DetectionNetwork) -> bool:
+    """Whether a detector has gated convolutions."""
+    return isinstance(detector, QuantizedDetector) and detector.recipe.gating is not None
+
+
+def layer_gates(detector: DetectionNetwork) -> dict[str, LayerGate]:
+    """The gates of a detector whose normalisations are folded, by layer."""
+    assert isinstance(detector, QuantizedDetector)
+    layers = gated_layers(folded(copy.deepcopy(detector).cpu()).network)
+    return {
+        name: LayerGate(
+            conv.definition,
+            float(conv.gate.quantizer.scale),
+            conv.gate.bounds().detach().numpy(),
+            conv.gate.sign.numpy(),
+        )
+        for name, conv in layers.items()
+    }
+
+
+def _require_gates(detector: DetectionNetwork, target: str, gates: Gates) -> None:
+    """Refuses gates that the detector or the target does not have."""
+    if gates == "full":
+        return
+    if not is_gated(detector):
+        raise EdgedetError("the detector has no gated convolutions", where="--gates", fix="train it with --pg")
+    if gates == "gated" and target != ORT_CPU:
+        fix = f"--target {ORT_CPU}, or --gates full"
+        raise EdgedetError(f"gates are no part of files for {target}", where="--gates", fix=fix)
 
 
 def _calibration_sha256(detector: DetectionNetwork) -> str | None:

@@ -19,6 +19,7 @@ from edgedet.graph.translations import TRANSLATIONS
 from edgedet.models.detector import DecodedDetector, DetectionNetwork
 from edgedet.models.folding.batch_norm import fold_batch_norm
 from edgedet.models.folding.channel_shuffle import fold_channel_shuffles
+from edgedet.models.quantized.collapsing import collapsed
 from edgedet.models.quantized.detector import QuantizedDetector, with_rounded_carriers
 from edgedet.models.quantized.detector import folded as fold_quantized
 from edgedet.models.threads import one_thread
@@ -33,7 +34,10 @@ DYNAMIC_EXAMPLE_BATCH = 2
 
 
 def master_graph(detector: DetectionNetwork, spec: Spec, *, batch: int, dynamic_batch: bool) -> ModelProto:
-    """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied."""
+    """The master ONNX graph of a detector: folded, traced by `torch.export`, then tidied.
+
+    Gated convolutions have their whole input in it: no runtime has them without edgedet's operator.
+    """
     program = traced(detector, spec, batch=batch, dynamic_batch=dynamic_batch)
     return tidied(program.model_proto, spec, batch=1 if dynamic_batch else batch)
 
@@ -82,7 +86,7 @@ def decoded(detector: DetectionNetwork, spec: Spec) -> DecodedDetector:
 
 def _folded(detector: DetectionNetwork, spec: Spec) -> torch.nn.Module:
     if isinstance(detector, QuantizedDetector):
-        return decoded(with_rounded_carriers(fold_quantized(detector)), spec)
+        return decoded(with_rounded_carriers(fold_quantized(collapsed(detector))), spec)
     return fold_batch_norm(decoded(fold_channel_shuffles(detector), spec))
 
 

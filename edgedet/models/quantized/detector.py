@@ -188,20 +188,25 @@ def _make_room_for_biases_(network: fx.GraphModule) -> None:
     """
     for node in network.graph.nodes:
         conv = module_of(node, network)
-        if isinstance(conv, QuantizedConv2d) and conv.bias is not None:
-            step = _grid_before(network, node, conv).scale * REFINED
+        grid = _grid_before(network, node)
+        if isinstance(conv, QuantizedConv2d) and conv.bias is not None and grid is not None:
+            step = grid.scale * REFINED
             conv.weight_quantizer.scale.clamp_(min=conv.bias.abs() / (step * LARGEST_BIAS_CODE))
 
 
-def _grid_before(network: fx.GraphModule, node: fx.Node, conv: QuantizedConv2d) -> FakeQuantize:
-    """The grid that a convolution reads from, through whatever picks or repeats its values."""
+def _grid_before(network: fx.GraphModule, node: fx.Node) -> FakeQuantize | None:
+    """The grid that a node reads from, through whatever picks or repeats its values; None where it reads others."""
+    conv = module_of(node, network)
     if isinstance(conv, GatedQuantizedConv2d):
         return conv.gate.quantizer
-    while True:
+    while node.all_input_nodes:
         node = node.all_input_nodes[0]
         module = module_of(node, network)
         if isinstance(module, FakeQuantize):
             return module
+        if isinstance(module, nn.Conv2d):
+            return None
+    return None
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:

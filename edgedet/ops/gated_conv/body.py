@@ -1,7 +1,7 @@
 """The gated convolution as a function of standard ONNX operators: two quantized convolutions, a comparison, a choice.
 
-Codes are written as a runtime's quantized graph has them: `x` is float, on the grid of `x_scale`. Thresholds are in the
-units of the result, `codes * x_scale * weights * weight_scale`.
+Codes are written as a runtime's quantized graph has them: `x` is float, and its codes are `round(x / x_scale)`, cut off
+at `lowest` and `highest`. Thresholds are in the units of the result, `codes * x_scale * weights * weight_scale`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,32 @@ OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
 (x, x_scale, high_scale, weights, weight_scale, threshold, sign) => (y)
 {
   none = Constant <value_float = 0.0> ()
+  unit = Constant <value_float = 1.0> ()
   signed_zero = Constant <value = int8 {0}> ()
   two = Constant <value_int = 2> ()
+  one = Constant <value_int = 1> ()
   codes_in_step = Constant <value_int: int = @step> ()
+  step_size = Cast <to = 1> (codes_in_step)
   highest_code = Constant <value_int: int = @highest> ()
+  highest_value = Cast <to = 1> (highest_code)
+  lowest_code = Constant <value_int: int = @lowest> ()
+  lowest_value = Cast <to = 1> (lowest_code)
   steps = Div (highest_code, codes_in_step)
   highest_high = Mul (steps, codes_in_step)
   half_step = Div (codes_in_step, two)
   beyond_fitting = Add (highest_high, half_step)
-  one = Constant <value_int = 1> ()
   fitting_code = Sub (beyond_fitting, one)
-  fitting_codes = Cast <to = 1> (fitting_code)
-  fitting = Mul (fitting_codes, x_scale)
-  within = Min (x, fitting)
-  high_codes = QuantizeLinear (within, high_scale, signed_zero)
-  high = DequantizeLinear (high_codes, high_scale, signed_zero)
-  below = Sub (x, high)
-  low_codes = QuantizeLinear (below, x_scale, signed_zero)
+  fitting_value = Cast <to = 1> (fitting_code)
+  ratios = Div (x, x_scale)
+  rounded = Round (ratios)
+  from_lowest = Max (rounded, lowest_value)
+  codes = Min (from_lowest, highest_value)
+  fitting = Min (codes, fitting_value)
+  high_steps = QuantizeLinear (fitting, step_size, signed_zero)
+  high = DequantizeLinear (high_steps, high_scale, signed_zero)
+  high_codes = DequantizeLinear (high_steps, step_size, signed_zero)
+  below = Sub (codes, high_codes)
+  low_codes = QuantizeLinear (below, unit, signed_zero)
   low = DequantizeLinear (low_codes, x_scale, signed_zero)
   real_weights = DequantizeLinear <axis = 0> (weights, weight_scale)
   predicted = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (high, real_weights)
@@ -98,7 +107,9 @@ def gate_attributes(gate: GatedConv) -> dict[str, int | str]:
         EdgedetError: parts of the codes do not fit into 8 bits.
     """
     if gate.low_bits > 8 or gate.lowest < -128 * gate.step or gate.highest >= 128 * gate.step:
-        what = f"codes from {gate.lowest} to {gate.highest} with {gate.low_bits} low bits leave parts of more than 8 bits"
+        what = (
+            f"codes from {gate.lowest} to {gate.highest} with {gate.low_bits} low bits leave parts of more than 8 bits"
+        )
         raise EdgedetError(what, fix="give at most 8 low bits, and at most 8 high ones")
     return {
         "step": gate.step,

@@ -1,0 +1,92 @@
+"""Gated detectors without their gates: what every runtime can compute, and what gating is compared with."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import fx, nn
+
+from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
+from edgedet.models.quantized.detector import QUANTIZERS, QuantizedDetector
+from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
+from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
+
+Part = Literal["full", "high"]
+"""Of a gated convolution's input: all bits everywhere, or the high ones alone."""
+
+
+def collapsed(quantized: QuantizedDetector, part: Part = "full") -> QuantizedDetector:
+    """A copy whose gated convolutions have the same part of their input everywhere; for export, not for checkpoints.
+
+    Inputs of 8 bits that are never negative end at code 127 as those of every edge do, on a grid that a lowering with
+    255 steps makes theirs again. Inputs of more than 8 bits stay float.
+    """
+    quantized = copy.deepcopy(quantized)
+    network = quantized.network
+    nodes = {str(node.target): node for node in network.graph.nodes if node.op == "call_module"}
+    for layer, conv in gated_layers(network).items():
+        for rounding in _roundings(conv, part):
+            _round_input(network, nodes[layer], rounding)
+        network.set_submodule(layer, _without_gate(conv))
+    network.recompile()
+    quantized.recipe = quantized.recipe.model_copy(update={"gating": None})
+    quantized.gated_inputs = {}
+    return quantized
+
+
+def _roundings(conv: GatedQuantizedConv2d, part: Part) -> list[nn.Module]:
+    """What gives a convolution the part of its input, one after the other."""
+    gate, scale = conv.definition, conv.gate.quantizer.scale.detach()
+    highest_of_8_bits = HIGHEST if gate.lowest < 0 else HIGHEST_UNSIGNED
+    found: list[nn.Module] = []
+    if gate.highest == highest_of_8_bits:
+        found = [_grid(scale * gate.highest / HIGHEST)]
+    elif gate.highest < highest_of_8_bits:
+        found = _narrow(scale, gate.lowest, gate.highest)
+    if part == "high":
+        found += _narrow(scale * gate.step, gate.lowest // gate.step, gate.highest // gate.step)
+    return found
+
+
+def _narrow(scale: torch.Tensor, lowest: int, highest: int) -> list[nn.Module]:
+    """A grid of fewer codes than 8 bits have: values beyond are cut off before.
+
+    The cut leaves room below 0, so that no lowering refines the grid.
+    """
+    if highest >= HIGHEST:
+        return [_grid(scale)]
+    return [nn.Hardtanh(float(scale) * min(lowest, -1), float(scale) * highest), _grid(scale)]
+
+
+def _grid(scale: torch.Tensor) -> FakeQuantize:
+    made = FakeQuantize()
+    made.scale.copy_(scale)
+    return made
+
+
+def _round_input(network: fx.GraphModule, conv: fx.Node, rounding: nn.Module) -> None:
+    """Rounds what one convolution reads."""
+    path = f"{QUANTIZERS}.{len(list(network.get_submodule(QUANTIZERS).children()))}"
+    network.add_submodule(path, rounding)
+    (source,) = conv.all_input_nodes
+    with network.graph.inserting_before(conv):
+        conv.args = (network.graph.call_module(path, (source,)),)
+
+
+def _without_gate(gated: GatedQuantizedConv2d) -> QuantizedConv2d:
+    bare = nn.Conv2d(
+        gated.in_channels,
+        gated.out_channels,
+        gated.kernel_size,  # type: ignore[arg-type]
+        gated.stride,  # type: ignore[arg-type]
+        gated.padding,
+        gated.dilation,  # type: ignore[arg-type]
+        gated.groups,
+        gated.bias is not None,
+    ).to(gated.weight)
+    bare.weight, bare.bias = gated.weight, gated.bias
+    plain = QuantizedConv2d(bare)
+    plain.weight_quantizer = gated.weight_quantizer
+    return plain.train(gated.training)
