@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cpu/for_each_cpu.h"
+#include "kernels/diou.h"
 
 namespace edgedet::cpu {
 namespace {
@@ -13,44 +14,52 @@ namespace {
 constexpr int64_t POSITIONS_AT_ONCE = 256;  // so that parts and sums of most layers stay in the second cache
 constexpr int32_t NEVER_ABOVE = std::numeric_limits<int32_t>::max(), NEVER_BELOW = std::numeric_limits<int32_t>::min();
 
-// How codes are split, and what their parts are packed with.
+// How codes are split, and what is added to all four bytes of their parts, then flipped in these.
 struct Split {
-    float codes_of_x, lowest, highest;
-    int32_t bits, highest_step, high_offset, low_offset;
+    float codes_of_x, lowest, highest, steps_of_code;
+    int32_t bits, highest_step;
+    uint32_t high_added, low_added, flipped;
 };
 
-// Four channels of `count` positions into their panels; `stride` apart.
+// Four channels of a panel.
+inline void split_panel(const float* const* rows, const Split& split, uint32_t* __restrict high,
+                        uint32_t* __restrict low) {
+    constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses its fraction, ties to even
+    constexpr int32_t ROUNDED = 0x4B400000;
+    for (int i = 0; i < PANEL; ++i) {
+        uint32_t packed_high = split.high_added, packed_low = split.low_added;
+        for (int channel = 0; channel < CHANNELS; ++channel) {
+            float code = rows[channel][i] * split.codes_of_x;
+            code = code > split.lowest ? code : split.lowest;  // and so is what is not a number
+            code = code < split.highest ? code : split.highest;
+            code += ROUNDER;
+            const int32_t whole = std::bit_cast<int32_t>(code) - ROUNDED;
+            int32_t steps = std::bit_cast<int32_t>((code - ROUNDER) * split.steps_of_code + ROUNDER) - ROUNDED;
+            steps = smaller(steps, split.highest_step);
+            const int32_t rest = smaller(whole - (steps << split.bits), 127);
+            packed_high += static_cast<uint32_t>(steps) << 8 * channel;
+            packed_low += static_cast<uint32_t>(rest) << 8 * channel;
+        }
+        high[i] = packed_high ^ split.flipped;
+        low[i] = packed_low ^ split.flipped;
+    }
+}
+
+// Four channels of `count` positions into their panels, which are `stride` apart.
 EDGEDET_FOR_EACH_CPU
 void split_channels(const float* const* rows, int64_t count, const Split& split, int64_t stride, uint32_t* high,
                     uint32_t* low) {
-    constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses its fraction
-    constexpr int32_t ROUNDED = 0x4B400000;
-    const Split s = split;
-    const int32_t half = (1 << s.bits) / 2 - 1;
+    const Split local = split;
+    float rest[CHANNELS][PANEL];
     for (int64_t first = 0; first < count; first += PANEL, high += stride, low += stride) {
-        const int64_t here = std::min(count - first, PANEL);
-        uint32_t packed_high[PANEL] = {}, packed_low[PANEL] = {};
+        const float* panel[CHANNELS];
         for (int channel = 0; channel < CHANNELS; ++channel) {
-            float x[PANEL] = {};
-            const float* row = rows[channel] + first;
-            if (here == PANEL)
-                for (int i = 0; i < PANEL; ++i) x[i] = row[i];
-            else
-                for (int64_t i = 0; i < here; ++i) x[i] = row[i];
-            for (int i = 0; i < PANEL; ++i) {
-                float code = x[i] * s.codes_of_x;
-                code = code > s.lowest ? code : s.lowest;  // and so is what is not a number
-                code = code < s.highest ? code : s.highest;
-                const int32_t q = std::bit_cast<int32_t>(code + ROUNDER) - ROUNDED;
-                int32_t steps = (q + half + ((q >> s.bits) & 1)) >> s.bits;  // ties to even
-                steps = steps < s.highest_step ? steps : s.highest_step;
-                int32_t rest = q - (steps << s.bits);
-                rest = rest < 127 ? rest : 127;
-                packed_high[i] |= static_cast<uint32_t>((steps + s.high_offset) & 0xFF) << 8 * channel;
-                packed_low[i] |= static_cast<uint32_t>((rest + s.low_offset) & 0xFF) << 8 * channel;
-            }
+            panel[channel] = rows[channel] + first;
+            if (count - first >= PANEL) continue;
+            std::fill_n(std::copy_n(panel[channel], count - first, rest[channel]), PANEL - (count - first), 0.0F);
+            panel[channel] = rest[channel];
         }
-        for (int i = 0; i < PANEL; ++i) high[i] = packed_high[i], low[i] = packed_low[i];
+        split_panel(panel, local, high, low);
     }
 }
 
@@ -208,13 +217,17 @@ void GatedConvolution::predict(const Band& band) const {
 void GatedConvolution::pack(const Band& band, int64_t group, uint32_t* high, uint32_t* low) const {
     const Int8Gemm& gemm = gemms_[static_cast<size_t>(group)];
     const int64_t taps = kernel_height_ * kernel_width_, depth = inputs_ * taps;
+    const auto four_times = [](int32_t byte) { return static_cast<uint32_t>(byte) * 0x01010101U; };
+    const bool is_unsigned = gemm.takes_unsigned();
     const Split split{codes_of_x_,
                       static_cast<float>(gate_.lowest),
                       static_cast<float>(gate_.highest),
+                      1 / static_cast<float>(gate_.step),
                       std::countr_zero(static_cast<uint64_t>(gate_.step)),
                       high_.highest,
-                      gemm.offset(high_),
-                      gemm.offset(low_)};
+                      four_times(is_unsigned ? -high_.lowest : 128),
+                      four_times(is_unsigned ? -low_.lowest : 128),
+                      four_times(is_unsigned ? 0 : 128)};
     band.scratch.rows.resize(static_cast<size_t>(CHANNELS * band.count));
     for (int64_t at = 0; at < gemm.groups(); ++at) {
         const float* rows[CHANNELS];

@@ -27,6 +27,7 @@ public:
     // gate without fault; x_scale above 0; outputs divisible by gate.groups; inputs * height * width at most 2^16.
     GatedConvolution(const GatedConv& gate, float x_scale, const GatedWeights& weights,
                      const Int8Kernel& kernel = *int8_kernels().front());
+    ~GatedConvolution();
 
     int64_t channels() const { return inputs_ * gate_.groups; }
     int64_t outputs() const { return outputs_; }
@@ -62,10 +63,6 @@ private:
     std::vector<float> high_factor_, low_factor_;  // of sums
     std::vector<int32_t> above_, below_;  // open beyond these sums of high parts
     mutable std::mutex mutex_;
-    mutable std::vector<std::unique_ptr<Scratch>> free_;
-
-public:
-    ~GatedConvolution();
-};
+    mutable std::vector<std::unique_ptr<Scratch>> free_;};
 
 }  // namespace edgedet::cpu

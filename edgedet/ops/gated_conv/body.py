@@ -1,7 +1,8 @@
 """The gated convolution as a function of standard ONNX operators: two quantized convolutions, a comparison, a choice.
 
 Codes are written as a runtime's quantized graph has them: `x` is float, on the grid of `x_scale`. Thresholds are in the
-units of the result, `codes * x_scale * weights * weight_scale`.
+units of the result, `codes * x_scale * weights * weight_scale`. Codes are split as whole numbers: half a step would be
+rounded either way of `x / high_scale`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
   one = Constant <value_int = 1> ()
   fitting_code = Sub (beyond_fitting, one)
   fitting_codes = Cast <to = 1> (fitting_code)
-  fitting = Mul (fitting_codes, x_scale)
-  within = Min (x, fitting)
-  high_codes = QuantizeLinear (within, high_scale, signed_zero)
+  in_steps = Div (x, x_scale)
+  codes = Round (in_steps)
+  within = Min (codes, fitting_codes)
+  step_codes = Cast <to = 1> (codes_in_step)
+  high_codes = QuantizeLinear (within, step_codes, signed_zero)
   high = DequantizeLinear (high_codes, high_scale, signed_zero)
-  below = Sub (x, high)
-  low_codes = QuantizeLinear (below, x_scale, signed_zero)
+  of_high = DequantizeLinear (high_codes, step_codes, signed_zero)
+  below = Sub (codes, of_high)
+  one_code = Constant <value_float = 1.0> ()
+  low_codes = QuantizeLinear (below, one_code, signed_zero)
   low = DequantizeLinear (low_codes, x_scale, signed_zero)
   real_weights = DequantizeLinear <axis = 0> (weights, weight_scale)
   predicted = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (high, real_weights)
@@ -98,7 +103,9 @@ def gate_attributes(gate: GatedConv) -> dict[str, int | str]:
         EdgedetError: parts of the codes do not fit into 8 bits.
     """
     if gate.low_bits > 8 or gate.lowest < -128 * gate.step or gate.highest >= 128 * gate.step:
-        what = f"codes from {gate.lowest} to {gate.highest} with {gate.low_bits} low bits leave parts of more than 8 bits"
+        what = (
+            f"codes from {gate.lowest} to {gate.highest} with {gate.low_bits} low bits leave parts of more than 8 bits"
+        )
         raise EdgedetError(what, fix="give at most 8 low bits, and at most 8 high ones")
     return {
         "step": gate.step,

@@ -12,6 +12,7 @@ struct Ymm {
 
     static Sum fill(int32_t value) { return _mm256_set1_epi32(value); }
     static Part nothing() { return _mm256_setzero_si256(); }
+    static Sum load_sum(const int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
     static void store(int32_t* to, Sum sum) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sum); }
     static __m256i read(const uint32_t* codes) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
