@@ -7,8 +7,9 @@ weights and codes of 8 bits, 4 of them gated. Each layer stands in a graph as in
 out. ONNX Runtime fuses the quantizers of its own convolution; around the operator they stay nodes of their own. The
 column `alone` is the operator without them, float32 in and out, with a tenth of the positions open.
 
-Thresholds open the gate at the share of positions or tiles asked for, scattered at random. A session computes four
-layers of a shape, and the figure is a fourth of its time. All sessions of a shape take turns; medians over rounds.
+Thresholds open the gate at the share of positions or tiles asked for, scattered at random. All sessions of a shape take
+turns: each runs once, so that what it reads was written just before, as in a detector, and is then timed, three runs
+together, with the session's own cost. Medians over rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from protocol import print_protocol
 
 from edgedet.bench.pinning import pinned
@@ -35,7 +36,7 @@ from edgedet.ops.gated_conv.reference import split
 
 OPERATORS = Path(__file__).resolve().parents[1] / "build" / "native" / "libedgedet_onnxruntime.so"
 SHARES = (0.1, 0.25, 0.5, 1.0)
-LAYERS = 4
+TIMED = 3
 X_SCALE, WEIGHT_SCALE, Y_SCALE = 0.02, 0.004, 0.1
 
 Run = Callable[[], object]
@@ -133,27 +134,27 @@ def threshold_for(share: float, gate: GatedConv, codes: NDArray[Any], weights: N
 
 
 class Layer(NamedTuple):
-    """Nodes from `x` to `y`, with the numbers of layers in place of `#`."""
+    """Nodes from `x` to `y`."""
 
-    nodes: list[tuple[str, list[str], str, dict[str, Any]]]
+    nodes: list[NodeProto]
     constants: dict[str, NDArray[Any]]
     element: int = TensorProto.FLOAT
 
 
 def float_layer(weights: NDArray[Any]) -> Layer:
-    constants = {"w#": (weights * WEIGHT_SCALE).astype(np.float32)}
-    return Layer([("Conv", ["x#", "w#"], "y#", {})], constants)
+    constants = {"w": (weights * WEIGHT_SCALE).astype(np.float32)}
+    return Layer([helper.make_node("Conv", ["x", "w"], ["y"])], constants)
 
 
 def convolution(weights: NDArray[Any]) -> Layer:
     constants = {
-        "w#": weights.astype(np.int8),
+        "w": weights.astype(np.int8),
         "w_scale": np.full(len(weights), WEIGHT_SCALE, np.float32),
         "w_zero": np.zeros(len(weights), np.int8),
     }
     nodes = [
-        ("DequantizeLinear", ["w#", "w_scale", "w_zero"], "real_w#", {"axis": 0}),
-        ("Conv", ["x#", "real_w#"], "y#", {}),
+        helper.make_node("DequantizeLinear", list(constants), ["real_w"], axis=0),
+        helper.make_node("Conv", ["x", "real_w"], ["y"]),
     ]
     return Layer(nodes, constants)
 
@@ -164,55 +165,38 @@ def gated(gate: GatedConv, weights: NDArray[Any], threshold: float) -> Layer:
     constants: dict[str, NDArray[Any]] = {
         "x_scale": np.array(X_SCALE, np.float32),
         "high_scale": np.array(np.float32(X_SCALE) * gate.step, np.float32),
-        "w#": weights.astype(np.int8),
+        "w": weights.astype(np.int8),
         "w_scale": np.full(len(weights), WEIGHT_SCALE, np.float32),
         "threshold": thresholds,
         "sign": np.ones((len(weights), 1, 1), np.float32),
     }
     attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, **gate_attributes(gate)}
-    return Layer([(OP_TYPE, ["x#", *constants], "y#", attributes)], constants)
+    return Layer([helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **attributes)], constants)
 
 
 def quantized(layer: Layer) -> Layer:
     """Between quantizers to uint8, as in a detector."""
-    renamed = {"x#": "real_x#", "y#": "real_y#"}
-    inner = [
-        (kind, [renamed.get(name, name) for name in inputs], renamed.get(output, output), attributes)
-        for kind, inputs, output, attributes in layer.nodes
-    ]
     constants = {
-        **layer.constants,
         "x_scale": np.array(X_SCALE, np.float32),
         "x_zero": np.array(0, np.uint8),
         "y_scale": np.array(Y_SCALE, np.float32),
         "y_zero": np.array(128, np.uint8),
     }
-    first = ("DequantizeLinear", ["x#", "x_scale", "x_zero"], "real_x#", {})
-    last = ("QuantizeLinear", ["real_y#", "y_scale", "y_zero"], "y#", {})
-    return Layer([first, *inner, last], constants, TensorProto.UINT8)
+    inner = [NodeProto.FromString(node.SerializeToString()) for node in layer.nodes]
+    inner[-1].input[0], inner[-1].output[0] = "real_x", "real_y"
+    first = helper.make_node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["real_x"])
+    last = helper.make_node("QuantizeLinear", ["real_y", "y_scale", "y_zero"], ["y"])
+    return Layer([first, *inner, last], {**layer.constants, **constants}, TensorProto.UINT8)
 
 
 def session(layer: Layer, codes: NDArray[Any], shape: Shape, gate: GatedConv | None = None) -> Run:
-    numbers = [str(number) for number in range(LAYERS)]
-    rng = np.random.default_rng(1)
-    nodes, constants = [], {}
-    for number in numbers:
-        for kind, inputs, output, attributes in layer.nodes:
-            names = [name.replace("#", number) for name in inputs]
-            domain = DOMAIN if kind == OP_TYPE else ""
-            nodes.append(helper.make_node(kind, names, [output.replace("#", number)], domain=domain, **attributes))
-        for name, value in layer.constants.items():
-            constants[name.replace("#", number)] = value
-        # Not the same layer again: all channels but the first, which decides, in another order.
-        order = [0, *(1 + rng.permutation(shape.outputs - 1))]
-        constants[f"w{number}"] = layer.constants["w#"][order]
     dims = [1, shape.outputs, shape.height, shape.width]
     graph = helper.make_graph(
-        nodes,
-        "layers",
-        [helper.make_tensor_value_info(f"x{number}", layer.element, codes.shape) for number in numbers],
-        [helper.make_tensor_value_info(f"y{number}", layer.element, dims) for number in numbers],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        layer.nodes,
+        "layer",
+        [helper.make_tensor_value_info("x", layer.element, codes.shape)],
+        [helper.make_tensor_value_info("y", layer.element, dims)],
+        [numpy_helper.from_array(value, name) for name, value in layer.constants.items()],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
     functions = [] if gate is None else [function_body(gate, 17)]
@@ -222,22 +206,22 @@ def session(layer: Layer, codes: NDArray[Any], shape: Shape, gate: GatedConv | N
     options.register_custom_ops_library(str(OPERATORS))
     started = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     binding = started.io_binding()
-    for number in numbers:
-        binding.bind_ortvalue_input(f"x{number}", onnxruntime.OrtValue.ortvalue_from_numpy(codes))
-        made_of = helper.tensor_dtype_to_np_dtype(layer.element)
-        binding.bind_ortvalue_output(f"y{number}", onnxruntime.OrtValue.ortvalue_from_shape_and_type(dims, made_of))
+    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(codes))
+    kind = helper.tensor_dtype_to_np_dtype(layer.element)
+    binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_shape_and_type(dims, kind))
     return lambda: started.run_with_iobinding(binding)
 
 
 def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Microseconds of one layer; everything runs a few times before."""
+    """Microseconds."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-5, rounds):
+    for _ in range(rounds):
         for name, run in runs.items():
-            start = perf_counter()
             run()
-            if turn >= 0:
-                times[name].append((perf_counter() - start) * 1e6 / LAYERS)
+            start = perf_counter()
+            for _ in range(TIMED):
+                run()
+            times[name].append((perf_counter() - start) * 1e6 / TIMED)
     return {name: statistics.median(found) for name, found in times.items()}
 
 

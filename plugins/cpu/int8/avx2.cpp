@@ -35,6 +35,16 @@ struct Narrow : Ymm {
     }
 };
 
+// As above where few products fit: widened at once, in registers.
+struct Widened : Narrow {
+    static constexpr bool IN_16_BITS = false;
+
+    static Part add(Part part, Codes codes, Weights weights) {
+        return Narrow::widen(part, _mm256_maddubs_epi16(codes, weights));
+    }
+    static Sum widen(Sum sum, Part part) { return _mm256_add_epi32(sum, part); }
+};
+
 // Products of which two may not fit into 16 bits: channels 0 and 2 are multiplied apart from 1 and 3.
 struct Wide : Ymm {
     static constexpr bool IN_16_BITS = false;
@@ -58,7 +68,13 @@ struct Wide : Ymm {
 };
 
 void multiply_by_avx2(const Int8Products& products) {
-    products.groups_in_16_bits > 0 ? multiply<Narrow>(products) : multiply<Wide>(products);
+    constexpr int64_t FEW = 3;
+    if (products.groups_in_16_bits > FEW)
+        multiply<Narrow>(products);
+    else if (products.groups_in_16_bits > 0)
+        multiply<Widened>(products);
+    else
+        multiply<Wide>(products);
 }
 
 }  // namespace
