@@ -3,9 +3,9 @@
     make operators && python benchmarks/gating.py [--models shufflenetv2_0.5x mobilenetv2_0.5] [--rounds 40] [--most 8]
 
 The distinct dense 1x1 convolutions of backbones and necks of 320 pixels, those of the most products first, with random
-weights and codes of 8 bits, 4 of them gated. Each layer stands in a graph as in a quantized detector: uint8 in, uint8
-out. ONNX Runtime fuses the quantizers of its own convolution; around the operator they stay nodes of their own. The
-column `alone` is the operator without them, float32 in and out, with a tenth of the positions open.
+weights and codes of 8 bits, 4 of them gated. INT8 layers take and give uint8, as in a quantized detector: ONNX Runtime
+fuses the quantizers around its own convolution, and the operator `EdgeDetQGatedConv` has them in it. The column `float
+ends` is `EdgeDetGatedConv` with its quantizers as nodes around it, a tenth of the positions open.
 
 Thresholds open the gate at the share of positions or tiles asked for, scattered at random. All sessions of a shape take
 turns: each runs once, so that what it reads was written just before, as in a detector, and is then timed, three runs
@@ -30,7 +30,14 @@ from protocol import print_protocol
 
 from edgedet.bench.pinning import pinned
 from edgedet.models.zoo import build_detector
-from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
+from edgedet.ops.gated_conv.body import (
+    DOMAIN,
+    OP_TYPE,
+    QUANTIZED_OP_TYPE,
+    function_body,
+    gate_attributes,
+    quantized_body,
+)
 from edgedet.ops.gated_conv.definition import GatedConv, Granularity
 from edgedet.ops.gated_conv.reference import split
 
@@ -38,6 +45,12 @@ OPERATORS = Path(__file__).resolve().parents[1] / "build" / "native" / "libedged
 SHARES = (0.1, 0.25, 0.5, 1.0)
 TIMED = 3
 X_SCALE, WEIGHT_SCALE, Y_SCALE = 0.02, 0.004, 0.1
+GRIDS: dict[str, NDArray[Any]] = {
+    "x_scale": np.array(X_SCALE, np.float32),
+    "x_zero": np.array(0, np.uint8),
+    "y_scale": np.array(Y_SCALE, np.float32),
+    "y_zero": np.array(128, np.uint8),
+}
 
 Run = Callable[[], object]
 
@@ -61,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     heads = [f"{share:.0%}" for share in SHARES]
     ratios = [f"INT8 / {head}" for head in heads]
-    columns = ["layer", "gate", "float32", "INT8", *heads, "alone", *ratios]
+    columns = ["layer", "gate", "float32", "INT8", *heads, "float ends", *ratios]
     wins: dict[str, list[bool]] = {}
     with pinned(1):
         for model in arguments.models:
@@ -73,7 +86,7 @@ def main() -> None:
                     for head, gain in zip(heads, gains, strict=True):
                         wins.setdefault(f"{granularity}, {head}", []).append(gain > 1)
                     name = f"{shape.inputs} to {shape.outputs}, {shape.height}x{shape.width}"
-                    cells = [f"{times[key]:.1f}" for key in ("float32", "INT8", *heads, "alone")]
+                    cells = [f"{times[key]:.1f}" for key in ("float32", "INT8", *heads, "float ends")]
                     cells += [f"{gain:.2f}" for gain in gains]
                     print(f"| {name} | {granularity} | {' | '.join(cells)} |", flush=True)
     for name, won in wins.items():
@@ -110,10 +123,11 @@ def runs_of(shape: Shape, granularity: Granularity) -> dict[str, Run]:
         "INT8": session(quantized(convolution(weights)), codes.astype(np.uint8), shape),
     }
     for share in SHARES:
-        operator = gated(gate, weights, threshold_for(share, gate, codes, weights))
-        runs[f"{share:.0%}"] = session(quantized(operator), codes.astype(np.uint8), shape, gate)
+        threshold = threshold_for(share, gate, codes, weights)
+        runs[f"{share:.0%}"] = session(gated_bytes(gate, weights, threshold), codes.astype(np.uint8), shape, gate)
         if share == SHARES[0]:
-            runs["alone"] = session(operator, real, shape, gate)
+            apart = quantized(gated(gate, weights, threshold))
+            runs["float ends"] = session(apart, codes.astype(np.uint8), shape, gate)
     return runs
 
 
@@ -174,19 +188,20 @@ def gated(gate: GatedConv, weights: NDArray[Any], threshold: float) -> Layer:
     return Layer([helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **attributes)], constants)
 
 
+def gated_bytes(gate: GatedConv, weights: NDArray[Any], threshold: float) -> Layer:
+    (node,), constants, _ = gated(gate, weights, threshold)
+    node.op_type = QUANTIZED_OP_TYPE
+    node.input.extend(["x_zero", "y_scale", "y_zero"])
+    return Layer([node], {**GRIDS, **constants}, TensorProto.UINT8)
+
+
 def quantized(layer: Layer) -> Layer:
     """Between quantizers to uint8, as in a detector."""
-    constants = {
-        "x_scale": np.array(X_SCALE, np.float32),
-        "x_zero": np.array(0, np.uint8),
-        "y_scale": np.array(Y_SCALE, np.float32),
-        "y_zero": np.array(128, np.uint8),
-    }
     inner = [NodeProto.FromString(node.SerializeToString()) for node in layer.nodes]
     inner[-1].input[0], inner[-1].output[0] = "real_x", "real_y"
     first = helper.make_node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["real_x"])
     last = helper.make_node("QuantizeLinear", ["real_y", "y_scale", "y_zero"], ["y"])
-    return Layer([first, *inner, last], {**layer.constants, **constants}, TensorProto.UINT8)
+    return Layer([first, *inner, last], {**layer.constants, **GRIDS}, TensorProto.UINT8)
 
 
 def session(layer: Layer, codes: NDArray[Any], shape: Shape, gate: GatedConv | None = None) -> Run:
@@ -199,7 +214,7 @@ def session(layer: Layer, codes: NDArray[Any], shape: Shape, gate: GatedConv | N
         [numpy_helper.from_array(value, name) for name, value in layer.constants.items()],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
-    functions = [] if gate is None else [function_body(gate, 17)]
+    functions = [] if gate is None else [function_body(gate, 17), quantized_body(17)]
     made = helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -35,7 +35,7 @@ int run(const edgedet::cpu::Int8Kernel& kernel) {
         return 2;
     const edgedet::cpu::GatedWeights weights{codes.data(), outputs,      inputs,           side,
                                              side,         scale.data(), threshold.data(), sign.data()};
-    const edgedet::cpu::GatedConvolution convolution(gate, x_scale[0], weights, kernel);
+    const edgedet::cpu::GatedConvolution<float> convolution(gate, {x_scale[0], 0}, {}, weights, kernel);
     std::vector<float> y(static_cast<size_t>(outputs * convolution.result_height(height) * convolution.result_width(width)));
     for (int64_t band = 0; band < convolution.bands(height, width); ++band)
         convolution.run(x.data(), height, width, band, y.data());
