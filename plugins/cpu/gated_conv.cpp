@@ -259,8 +259,8 @@ void GatedConvolution<Value>::update_open(const Band& band) const {
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t channel = group * rows + row;
             const int32_t* sums = scratch.sums.data() + (group * gemms_.front().rows() + row) * band.columns;
-            update_places(sums, scratch.low_sums.data() + row * columns, places, finish_[static_cast<size_t>(channel)],
-                          band.y + channel * band.plane);
+            update_places(sums, scratch.low_sums.data() + row * columns, places.data(), static_cast<int64_t>(places.size()),
+                          finish_[static_cast<size_t>(channel)], band.y + channel * band.plane);
         }
     }
 }

@@ -90,6 +90,24 @@ EDGEDET_INLINED void update(const int32_t* sums, const int32_t* low, const int32
     }
 }
 
+// The arithmetic on values side by side.
+template <typename Value>
+EDGEDET_INLINED void update_gathered(const int32_t* sums, const int32_t* low, const int32_t* places, int64_t count,
+                                     const Finish finish, Value* y) {
+    constexpr int64_t AT_ONCE = 64;
+    int32_t gathered[AT_ONCE];
+    Value made[AT_ONCE];
+    for (int64_t first = 0; first < count; first += AT_ONCE, low += AT_ONCE, places += AT_ONCE) {
+        const int64_t here = std::min(count - first, AT_ONCE);
+        for (int64_t i = 0; i < here; ++i) gathered[i] = sums[places[i]];
+        for (int64_t i = 0; i < here; ++i) {
+            const float value = static_cast<float>(gathered[i]) * finish.high + static_cast<float>(low[i]) * finish.low;
+            write(value, finish.zero_point, made + i);
+        }
+        for (int64_t i = 0; i < here; ++i) y[places[i]] = made[i];
+    }
+}
+
 }  // namespace
 
 #define EDGEDET_ROWS(Value)                                                                                            \
@@ -105,11 +123,9 @@ EDGEDET_INLINED void update(const int32_t* sums, const int32_t* low, const int32
                                          const Finish& finish, Value* y) {                                            \
         update(sums, low, open, count, finish, y);                                                                     \
     }                                                                                                                  \
-    void update_places(const int32_t* sums, const int32_t* low, const std::vector<int32_t>& places,                    \
-                       const Finish& finish, Value* y) {                                                              \
-        for (const int32_t place : places)                                                                             \
-            write(static_cast<float>(sums[place]) * finish.high + static_cast<float>(*low++) * finish.low,             \
-                  finish.zero_point, y + place);                                                                       \
+    EDGEDET_FOR_EACH_CPU void update_places(const int32_t* sums, const int32_t* low, const int32_t* places,            \
+                                            int64_t count, const Finish& finish, Value* y) {                          \
+        update_gathered(sums, low, places, count, finish, y);                                                          \
     }
 EDGEDET_ROWS(float)
 EDGEDET_ROWS(uint8_t)

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace edgedet::cpu {
 
@@ -43,9 +42,9 @@ void update_row(const int32_t* sums, const int32_t* low, const int32_t* open, in
                 uint8_t* y);
 
 // The result with the low sums, which are of these places alone, one after the other.
-void update_places(const int32_t* sums, const int32_t* low, const std::vector<int32_t>& places, const Finish& finish,
+void update_places(const int32_t* sums, const int32_t* low, const int32_t* places, int64_t count, const Finish& finish,
                    float* y);
-void update_places(const int32_t* sums, const int32_t* low, const std::vector<int32_t>& places, const Finish& finish,
+void update_places(const int32_t* sums, const int32_t* low, const int32_t* places, int64_t count, const Finish& finish,
                    uint8_t* y);
 
 }  // namespace edgedet::cpu

@@ -19,7 +19,14 @@ from torch.nn import functional
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.gated_conv import pytorch
-from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
+from edgedet.ops.gated_conv.body import (
+    DOMAIN,
+    OP_TYPE,
+    QUANTIZED_OP_TYPE,
+    function_body,
+    gate_attributes,
+    quantized_body,
+)
 from edgedet.ops.gated_conv.definition import GatedConv, average_bits
 from edgedet.ops.gated_conv.reference import folded, gated_conv, split
 
@@ -186,6 +193,24 @@ def model(gate: GatedConv, scene: Scene, scale: float, **changes: Any) -> onnx.M
     return made
 
 
+def between_quantizers(made: onnx.ModelProto, x_zero_point: int, y_scale: float, y_zero_point: int) -> onnx.ModelProto:
+    """The model with the operator of bytes in place of that of float32."""
+    (node,) = made.graph.node
+    node.op_type = QUANTIZED_OP_TYPE
+    grids = {
+        "x_zero_point": np.uint8(x_zero_point),
+        "y_scale": np.float32(y_scale),
+        "y_zero_point": np.uint8(y_zero_point),
+    }
+    node.input.extend(grids)
+    made.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in grids.items())
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.UINT8
+    made.functions.append(quantized_body(17))
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
 def started(made: onnx.ModelProto, operators: bool, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -216,9 +241,10 @@ def test_the_onnx_body_gives_what_the_reference_gives(gate: GatedConv, seed: int
 needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
 
 
-def drawn_gates() -> st.SearchStrategy[GatedConv]:
-    """Of 4 to 16 bits, signed and not."""
-    codes = st.sampled_from([(-128, 127, 4), (0, 255, 4), (-100, 90, 3), (0, 63, 2), (0, 255, 1), (-32768, 32639, 8)])
+def drawn_gates(of_bytes: bool) -> st.SearchStrategy[GatedConv]:
+    """Of 6 to 16 bits, signed and not."""
+    ends = [(-128, 127, 4), (0, 255, 4), (-100, 90, 3), (0, 63, 2), (0, 255, 1)]
+    codes = st.sampled_from(ends if of_bytes else [*ends, (-32768, 32639, 8)])
     granularity = st.sampled_from(["element", "pixel", "tile"])
     return st.builds(
         lambda of, granularity, tile: GatedConv(of[2], of[0], of[1], granularity, tile),
@@ -229,9 +255,9 @@ def drawn_gates() -> st.SearchStrategy[GatedConv]:
 
 
 @st.composite
-def drawn_scenes(draw: st.DrawFn) -> tuple[GatedConv, Scene]:
+def drawn_scenes(draw: st.DrawFn, of_bytes: bool = False) -> tuple[GatedConv, Scene]:
     """Any shape, with a share of thresholds that open everywhere or nowhere, and the largest weights."""
-    gate = draw(drawn_gates())
+    gate = draw(drawn_gates(of_bytes))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     groups, side, padding = (
         draw(st.sampled_from([1, 1, 2, 3])),
@@ -282,6 +308,33 @@ class TestOperator:
         one = {**scene(gate, 0), "weight_scale": np.linspace(0.003, 0.01, 6)}
         body, kernel = (in_onnxruntime(gate, one, 0.0173, operators=operators) for operators in (False, True))
         np.testing.assert_allclose(kernel, body, rtol=1e-5, atol=1e-6 * np.abs(body).max())
+
+    @needs_library
+    @given(drawn_scenes(of_bytes=True), st.integers(0, 255))
+    @settings(max_examples=100)
+    def test_between_quantizers_it_gives_what_they_make_of_the_reference(
+        self, drawn: tuple[GatedConv, Scene], y_zero_point: int
+    ) -> None:
+        """Of scales of 1 and a power of two for the result, so that nothing is rounded but once."""
+        gate, one = drawn
+        x_zero_point = 128 if gate.lowest < 0 else 0
+        y_scale = 2.0 ** np.ceil(np.log2(np.abs(gated_conv(gate, **one)[0]).max() / 100 + 1))
+        made = between_quantizers(model(gate, one, 1.0), x_zero_point, y_scale, y_zero_point)
+        expected = np.rint(gated_conv(gate, **one)[0] / y_scale) + y_zero_point
+        (found,) = started(made, operators=True).run(None, {"x": (one["codes"] + x_zero_point).astype(np.uint8)})
+        np.testing.assert_array_equal(found, np.clip(expected, 0, 255))
+
+    @needs_library
+    @pytest.mark.parametrize("gate", GATES)
+    def test_between_quantizers_the_body_gives_the_same(self, gate: GatedConv) -> None:
+        """But for a step where the body's sums of floats fall on the other side of a half."""
+        one = {**scene(gate, 0), "weight_scale": np.linspace(0.003, 0.01, 6)}
+        x_zero_point = 128 if gate.lowest < 0 else 0
+        made = between_quantizers(model(gate, one, 0.0173), x_zero_point, 0.11, 121)
+        x = (one["codes"] + x_zero_point).astype(np.uint8)
+        body, kernel = (started(made, operators).run(None, {"x": x})[0].astype(int) for operators in (False, True))
+        assert np.ptp(body) > 10
+        assert np.abs(body - kernel).max() <= 1 and (body != kernel).mean() < 0.01
 
     @needs_library
     def test_one_session_in_several_threads(self) -> None:
