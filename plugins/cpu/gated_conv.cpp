@@ -130,7 +130,7 @@ void GatedConvolution<Value>::run(const Value* x, int64_t height, int64_t width,
     if (gate_.granularity == Granularity::tile) spread_over_tiles(here);
     const auto open = std::count_if(scratch.wanted.begin(), scratch.wanted.begin() + count, [](int32_t is) { return is; });
     if (open == 0) return;
-    if (gate_.granularity == Granularity::element || open * 4 > count * 3)
+    if (gate_.granularity == Granularity::element || open * 2 > count)
         update_all(here);
     else
         update_open(here);
