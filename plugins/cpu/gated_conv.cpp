@@ -159,7 +159,6 @@ template <typename Value>
 void GatedConvolution<Value>::pack(const Band& band, int64_t group, uint32_t* high, uint32_t* low) const {
     const Int8Gemm& gemm = gemms_[static_cast<size_t>(group)];
     const int64_t taps = kernel_height_ * kernel_width_, depth = inputs_ * taps;
-    const auto four_times = [](int32_t byte) { return static_cast<uint32_t>(byte) * 0x01010101U; };
     const bool is_unsigned = gemm.takes_unsigned();
     const Split split{1 / x_.scale,
                       x_.zero_point,
@@ -167,9 +166,9 @@ void GatedConvolution<Value>::pack(const Band& band, int64_t group, uint32_t* hi
                       static_cast<int32_t>(gate_.highest),
                       std::countr_zero(static_cast<uint64_t>(gate_.step)),
                       high_.highest,
-                      four_times(is_unsigned ? -high_.lowest : 128),
-                      four_times(is_unsigned ? -low_.lowest : 128),
-                      four_times(is_unsigned ? 0 : 128)};
+                      static_cast<int16_t>(is_unsigned ? -high_.lowest : 128),
+                      static_cast<int16_t>(is_unsigned ? -low_.lowest : 128),
+                      is_unsigned ? 0 : 0x80808080U};
     band.scratch.rows.resize(static_cast<size_t>(CHANNELS * band.count));
     for (int64_t at = 0; at < gemm.groups(); ++at) {
         const Value* rows[CHANNELS];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "cpu/for_each_cpu.h"
 #include "cpu/int8/kernels.h"
@@ -13,47 +14,72 @@ namespace {
 // Inlined into what is compiled for each CPU.
 #define EDGEDET_INLINED inline __attribute__((always_inline))
 
-// Ties to even, from -2^22 to 2^22.
-EDGEDET_INLINED int32_t rounded(float value) {
-    constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses its fraction
-    return std::bit_cast<int32_t>(value + ROUNDER) - 0x4B400000;
+// A panel's columns as the compiler's vectors: codes and parts have 16 bits at most.
+template <typename Lane>
+using Lanes __attribute__((vector_size(PANEL * sizeof(Lane)))) = Lane;
+
+constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses its fraction, ties to even
+constexpr int32_t ROUNDED = 0x4B400000;
+
+EDGEDET_INLINED void read_codes(const float* values, const Split& split, Lanes<int16_t>& codes) {
+    Lanes<float> x;
+    std::memcpy(&x, values, sizeof x);
+    const Lanes<float> lowest = Lanes<float>{} + static_cast<float>(split.lowest);
+    const Lanes<float> highest = Lanes<float>{} + static_cast<float>(split.highest);
+    x *= split.codes_of_value;
+    x = x > lowest ? x : lowest;  // and so is what is not a number
+    x = (x < highest ? x : highest) + ROUNDER;
+    Lanes<int32_t> whole;
+    std::memcpy(&whole, &x, sizeof x);
+    codes = __builtin_convertvector(whole - ROUNDED, Lanes<int16_t>);
 }
 
-EDGEDET_INLINED int32_t code_of(float value, const Split& split) {
-    const float code = value * split.codes_of_value, lowest = static_cast<float>(split.lowest);
-    const float at_least = code > lowest ? code : lowest;  // and so is what is not a number
-    return rounded(smaller(at_least, static_cast<float>(split.highest)));
+EDGEDET_INLINED void read_codes(const uint8_t* values, const Split& split, Lanes<int16_t>& codes) {
+    Lanes<uint8_t> x;
+    std::memcpy(&x, values, sizeof x);
+    const Lanes<int16_t> lowest = Lanes<int16_t>{} + static_cast<int16_t>(split.lowest);
+    const Lanes<int16_t> highest = Lanes<int16_t>{} + static_cast<int16_t>(split.highest);
+    codes = __builtin_convertvector(x, Lanes<int16_t>) - static_cast<int16_t>(split.zero_point);
+    codes = codes > lowest ? codes : lowest;
+    codes = codes < highest ? codes : highest;
 }
 
-EDGEDET_INLINED int32_t code_of(uint8_t value, const Split& split) {
-    return smaller(larger(value - split.zero_point, split.lowest), split.highest);
+// Four channels' parts as the bytes of one number.
+EDGEDET_INLINED void join(const Lanes<int16_t>* parts, int16_t added, uint32_t flipped, uint32_t* to) {
+    const Lanes<int16_t> first = (parts[0] + added) + ((parts[1] + added) << 8);
+    const Lanes<int16_t> second = (parts[2] + added) + ((parts[3] + added) << 8);
+    const auto low = __builtin_convertvector(reinterpret_cast<const Lanes<uint16_t>&>(first), Lanes<uint32_t>);
+    const auto high = __builtin_convertvector(reinterpret_cast<const Lanes<uint16_t>&>(second), Lanes<uint32_t>);
+    using Stored __attribute__((vector_size(PANEL * sizeof(uint32_t)), aligned(alignof(uint32_t)))) = uint32_t;
+    *reinterpret_cast<Stored*>(to) = (low | high << 16) ^ flipped;  // std::memcpy goes through memory
 }
 
 EDGEDET_INLINED void write(float value, int32_t, float* y) { *y = value; }
 
 EDGEDET_INLINED void write(float value, int32_t zero_point, uint8_t* y) {
     const float at_least = larger(value, static_cast<float>(-zero_point));
-    *y = static_cast<uint8_t>(rounded(smaller(at_least, static_cast<float>(255 - zero_point))) + zero_point);
+    const float shifted = smaller(at_least, static_cast<float>(255 - zero_point)) + ROUNDER;
+    *y = static_cast<uint8_t>(std::bit_cast<int32_t>(shifted) - ROUNDED + zero_point);
 }
 
 // Four channels of a panel.
 template <typename Value>
 EDGEDET_INLINED void split_panel(const Value* const* rows, const Split& split, uint32_t* __restrict high,
                                  uint32_t* __restrict low) {
-    const int32_t below_half = (1 << split.bits) / 2 - 1;
-    for (int i = 0; i < PANEL; ++i) {
-        uint32_t packed_high = split.high_added, packed_low = split.low_added;
-        for (int channel = 0; channel < CHANNELS; ++channel) {
-            const int32_t code = code_of(rows[channel][i], split);
-            const int32_t nearest = (code + below_half + ((code >> split.bits) & 1)) >> split.bits;  // ties to even
-            const int32_t steps = smaller(nearest, split.highest_step);
-            const int32_t rest = smaller(code - (steps << split.bits), 127);
-            packed_high += static_cast<uint32_t>(steps) << 8 * channel;
-            packed_low += static_cast<uint32_t>(rest) << 8 * channel;
-        }
-        high[i] = packed_high ^ split.flipped;
-        low[i] = packed_low ^ split.flipped;
+    const auto bits = static_cast<int16_t>(split.bits), below_half = static_cast<int16_t>((1 << split.bits) / 2 - 1);
+    const Lanes<int16_t> highest = Lanes<int16_t>{} + static_cast<int16_t>(split.highest_step);
+    const Lanes<int16_t> most = Lanes<int16_t>{} + int16_t{127};
+    Lanes<int16_t> high_parts[CHANNELS], low_parts[CHANNELS];
+    for (int channel = 0; channel < CHANNELS; ++channel) {
+        Lanes<int16_t> code;
+        read_codes(rows[channel], split, code);
+        const Lanes<int16_t> nearest = (code + below_half + ((code >> bits) & 1)) >> bits;  // ties to even
+        const Lanes<int16_t> steps = nearest < highest ? nearest : highest, rest = code - (steps << bits);
+        high_parts[channel] = steps;
+        low_parts[channel] = rest < most ? rest : most;
     }
+    join(high_parts, split.high_added, split.flipped, high);
+    join(low_parts, split.low_added, split.flipped, low);
 }
 
 template <typename Value>

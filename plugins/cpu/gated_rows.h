@@ -5,12 +5,13 @@
 
 namespace edgedet::cpu {
 
-// How values are read as codes, split, and what is added to all four bytes of their parts, which are then flipped.
+// How values are read as codes, split, and what is added to their parts; the bits of all four are then flipped.
 struct Split {
     float codes_of_value;  // of float32
     int32_t zero_point;    // of bytes
     int32_t lowest, highest, bits, highest_step;
-    uint32_t high_added, low_added, flipped;
+    int16_t high_added, low_added;
+    uint32_t flipped;
 };
 
 // What sums are multiplied with; and the zero point of bytes.
