@@ -78,7 +78,8 @@ GatedConvolution<Value>::GatedConvolution(const GatedConv& gate, Grid x, Grid y,
         gemms_.emplace_back(weights.codes + group * rows * depth, rows, depth, kernel);
     const double unit_of_y = std::is_same_v<Value, float> ? 1.0 : static_cast<double>(y.scale);
     for (int64_t channel = 0; channel < outputs_; ++channel) {
-        const double unit = static_cast<double>(x.scale) * weights.scale[channel], bound = weights.threshold[channel] / unit;
+        const double unit = static_cast<double>(x.scale) * weights.scale[channel];
+        const double bound = weights.threshold[channel] / unit;
         const auto low = static_cast<float>(unit / unit_of_y);
         finish_.push_back({low * static_cast<float>(gate.step), low, y.zero_point});
         const float sign = std::isnan(bound) ? 0.0F : weights.sign[channel];

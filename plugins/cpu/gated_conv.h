@@ -35,7 +35,8 @@ struct Grid {
 template <typename Value>
 class GatedConvolution {
 public:
-    // gate without fault; scales above 0; y, the grid of the result, for bytes alone; outputs divisible by gate.groups; inputs * height * width at most 2^16.
+    // gate without fault; scales above 0; y, the grid of the result, for bytes alone; outputs divisible by gate.groups;
+    // inputs * height * width at most 2^16.
     GatedConvolution(const GatedConv& gate, Grid x, Grid y, const GatedWeights& weights,
                      const Int8Kernel& kernel = *int8_kernels().front());
     ~GatedConvolution();

@@ -22,16 +22,14 @@ constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses
 constexpr int32_t ROUNDED = 0x4B400000;
 
 EDGEDET_INLINED void read_codes(const float* values, const Split& split, Lanes<int16_t>& codes) {
-    Lanes<float> x;
-    std::memcpy(&x, values, sizeof x);
-    const Lanes<float> lowest = Lanes<float>{} + static_cast<float>(split.lowest);
-    const Lanes<float> highest = Lanes<float>{} + static_cast<float>(split.highest);
-    x *= split.codes_of_value;
-    x = x > lowest ? x : lowest;  // and so is what is not a number
-    x = (x < highest ? x : highest) + ROUNDER;
-    Lanes<int32_t> whole;
-    std::memcpy(&whole, &x, sizeof x);
-    codes = __builtin_convertvector(whole - ROUNDED, Lanes<int16_t>);
+    const auto lowest = static_cast<float>(split.lowest), highest = static_cast<float>(split.highest);
+    int16_t whole[PANEL];
+    for (int i = 0; i < PANEL; ++i) {
+        const float code = values[i] * split.codes_of_value;
+        const float at_least = code > lowest ? code : lowest;  // and so is what is not a number
+        whole[i] = static_cast<int16_t>(std::bit_cast<int32_t>(smaller(at_least, highest) + ROUNDER) - ROUNDED);
+    }
+    std::memcpy(&codes, whole, sizeof codes);
 }
 
 EDGEDET_INLINED void read_codes(const uint8_t* values, const Split& split, Lanes<int16_t>& codes) {
