@@ -4,73 +4,13 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-
-#include "cpu/for_each_cpu.h"
+#include <type_traits>
 
 namespace edgedet::cpu {
 namespace {
 
 constexpr int64_t POSITIONS_AT_ONCE = 256;  // so that parts and sums of most layers stay in the second cache
 constexpr int32_t NEVER_ABOVE = std::numeric_limits<int32_t>::max(), NEVER_BELOW = std::numeric_limits<int32_t>::min();
-
-// How codes are split, and what their parts are packed with.
-struct Split {
-    float codes_of_x, lowest, highest;
-    int32_t bits, highest_step, high_offset, low_offset;
-};
-
-// Four channels of `count` positions into their panels; `stride` apart.
-EDGEDET_FOR_EACH_CPU
-void split_channels(const float* const* rows, int64_t count, const Split& split, int64_t stride, uint32_t* high,
-                    uint32_t* low) {
-    constexpr float ROUNDER = 12582912.0F;  // 1.5 * 2^23: what is added to it loses its fraction
-    constexpr int32_t ROUNDED = 0x4B400000;
-    const Split s = split;
-    const int32_t half = (1 << s.bits) / 2 - 1;
-    for (int64_t first = 0; first < count; first += PANEL, high += stride, low += stride) {
-        const int64_t here = std::min(count - first, PANEL);
-        uint32_t packed_high[PANEL] = {}, packed_low[PANEL] = {};
-        for (int channel = 0; channel < CHANNELS; ++channel) {
-            float x[PANEL] = {};
-            const float* row = rows[channel] + first;
-            if (here == PANEL)
-                for (int i = 0; i < PANEL; ++i) x[i] = row[i];
-            else
-                for (int64_t i = 0; i < here; ++i) x[i] = row[i];
-            for (int i = 0; i < PANEL; ++i) {
-                float code = x[i] * s.codes_of_x;
-                code = code > s.lowest ? code : s.lowest;  // and so is what is not a number
-                code = code < s.highest ? code : s.highest;
-                const int32_t q = std::bit_cast<int32_t>(code + ROUNDER) - ROUNDED;
-                int32_t steps = (q + half + ((q >> s.bits) & 1)) >> s.bits;  // ties to even
-                steps = steps < s.highest_step ? steps : s.highest_step;
-                int32_t rest = q - (steps << s.bits);
-                rest = rest < 127 ? rest : 127;
-                packed_high[i] |= static_cast<uint32_t>((steps + s.high_offset) & 0xFF) << 8 * channel;
-                packed_low[i] |= static_cast<uint32_t>((rest + s.low_offset) & 0xFF) << 8 * channel;
-            }
-        }
-        for (int i = 0; i < PANEL; ++i) high[i] = packed_high[i], low[i] = packed_low[i];
-    }
-}
-
-EDGEDET_FOR_EACH_CPU
-void predict_row(const int32_t* sums, int64_t count, float factor, int32_t above, int32_t below, float* y,
-                 int32_t* wanted) {
-    for (int64_t i = 0; i < count; ++i) {
-        y[i] = static_cast<float>(sums[i]) * factor;
-        wanted[i] |= (sums[i] > above) | (sums[i] < below);
-    }
-}
-
-EDGEDET_FOR_EACH_CPU
-void update_row(const int32_t* sums, const int32_t* open, int64_t count, float factor, float* y) {
-    for (int64_t i = 0; i < count; ++i) y[i] += open[i] != 0 ? static_cast<float>(sums[i]) * factor : 0.0F;
-}
-
-void update_places(const int32_t* sums, const std::vector<int32_t>& places, float factor, float* y) {
-    for (size_t i = 0; i < places.size(); ++i) y[places[i]] += static_cast<float>(sums[i]) * factor;
-}
 
 // The largest whole number below the bound on sums, or the smallest above: as int32.
 int32_t limit(double bound) {
@@ -79,23 +19,26 @@ int32_t limit(double bound) {
 
 }  // namespace
 
-struct GatedConvolution::Scratch {
+template <typename Value>
+struct GatedConvolution<Value>::Scratch {
     std::vector<uint32_t> high, low, gathered;
     std::vector<int32_t> sums, low_sums, wanted, places;
-    std::vector<float> rows;
+    std::vector<Value> rows;
 };
 
-struct GatedConvolution::Band {
-    const float* x;
+template <typename Value>
+struct GatedConvolution<Value>::Band {
+    const Value* x;
     int64_t height, width, result_width;
     int64_t first, count, columns;  // positions, and these filled up to whole panels
-    float* y;                       // of the first position
+    Value* y;                       // of the first position
     int64_t plane;                  // positions of a whole channel of the result
     Scratch& scratch;
 };
 
 // A scratch that no other thread has, given back at the end.
-struct GatedConvolution::Lease {
+template <typename Value>
+struct GatedConvolution<Value>::Lease {
     explicit Lease(const GatedConvolution& owner) : owner(owner) {
         const std::lock_guard lock(owner.mutex_);
         if (owner.free_.empty()) {
@@ -113,16 +56,18 @@ struct GatedConvolution::Lease {
     std::unique_ptr<Scratch> scratch;
 };
 
-GatedConvolution::~GatedConvolution() = default;
+template <typename Value>
+GatedConvolution<Value>::~GatedConvolution() = default;
 
-GatedConvolution::GatedConvolution(const GatedConv& gate, float x_scale, const GatedWeights& weights,
-                                   const Int8Kernel& kernel)
+template <typename Value>
+GatedConvolution<Value>::GatedConvolution(const GatedConv& gate, Grid x, Grid y, const GatedWeights& weights,
+                                          const Int8Kernel& kernel)
     : gate_(gate),
       inputs_(weights.inputs),
       outputs_(weights.outputs),
       kernel_height_(weights.height),
       kernel_width_(weights.width),
-      codes_of_x_(1 / x_scale) {
+      x_(x) {
     const auto step = static_cast<double>(gate.step);
     high_ = {static_cast<int32_t>(std::nearbyint(static_cast<double>(gate.lowest) / step)),
              static_cast<int32_t>(gate.highest / gate.step)};
@@ -131,41 +76,46 @@ GatedConvolution::GatedConvolution(const GatedConv& gate, float x_scale, const G
     const int64_t rows = outputs_ / gate.groups, depth = inputs_ * kernel_height_ * kernel_width_;
     for (int64_t group = 0; group < gate.groups; ++group)
         gemms_.emplace_back(weights.codes + group * rows * depth, rows, depth, kernel);
+    const double unit_of_y = std::is_same_v<Value, float> ? 1.0 : static_cast<double>(y.scale);
     for (int64_t channel = 0; channel < outputs_; ++channel) {
-        const float low_factor = x_scale * weights.scale[channel];
-        low_factor_.push_back(low_factor);
-        high_factor_.push_back(low_factor * static_cast<float>(gate.step));
-        const double unit = static_cast<double>(x_scale) * weights.scale[channel] * step;
+        const double unit = static_cast<double>(x.scale) * weights.scale[channel];
         const double bound = weights.threshold[channel] / unit;
-        const float sign = weights.sign[channel];
-        above_.push_back(sign > 0 && !std::isnan(bound) ? limit(std::floor(bound)) : NEVER_ABOVE);
-        below_.push_back(sign < 0 && !std::isnan(bound) ? limit(std::ceil(bound)) : NEVER_BELOW);
+        const auto low = static_cast<float>(unit / unit_of_y);
+        finish_.push_back({low * static_cast<float>(gate.step), low, y.zero_point});
+        const float sign = std::isnan(bound) ? 0.0F : weights.sign[channel];
+        open_.push_back({sign > 0 ? limit(std::floor(bound / step)) : NEVER_ABOVE,
+                         sign < 0 ? limit(std::ceil(bound / step)) : NEVER_BELOW});
     }
 }
 
-int64_t GatedConvolution::result_height(int64_t height) const {
+template <typename Value>
+int64_t GatedConvolution<Value>::result_height(int64_t height) const {
     const int64_t room = height + gate_.top + gate_.bottom - kernel_height_;
     return room < 0 ? 0 : room / gate_.stride_y + 1;
 }
 
-int64_t GatedConvolution::result_width(int64_t width) const {
+template <typename Value>
+int64_t GatedConvolution<Value>::result_width(int64_t width) const {
     const int64_t room = width + gate_.left + gate_.right - kernel_width_;
     return room < 0 ? 0 : room / gate_.stride_x + 1;
 }
 
 // A tile lies in one band.
-int64_t GatedConvolution::band_size(int64_t positions, int64_t width) const {
+template <typename Value>
+int64_t GatedConvolution<Value>::band_size(int64_t positions, int64_t width) const {
     const int64_t unit = gate_.granularity == Granularity::tile ? gate_.tile * width : PANEL;
     return std::min(positions, unit * std::max<int64_t>(1, POSITIONS_AT_ONCE / unit));
 }
 
-int64_t GatedConvolution::bands(int64_t height, int64_t width) const {
+template <typename Value>
+int64_t GatedConvolution<Value>::bands(int64_t height, int64_t width) const {
     const int64_t result_columns = result_width(width), positions = result_height(height) * result_columns;
     const int64_t size = band_size(positions, result_columns);
     return positions == 0 ? 0 : (positions + size - 1) / size;
 }
 
-void GatedConvolution::run(const float* x, int64_t height, int64_t width, int64_t band, float* y) const {
+template <typename Value>
+void GatedConvolution<Value>::run(const Value* x, int64_t height, int64_t width, int64_t band, Value* y) const {
     const Lease lease(*this);
     Scratch& scratch = *lease.scratch;
     const int64_t columns_of_result = result_width(width), plane = result_height(height) * columns_of_result;
@@ -181,13 +131,14 @@ void GatedConvolution::run(const float* x, int64_t height, int64_t width, int64_
     if (gate_.granularity == Granularity::tile) spread_over_tiles(here);
     const auto open = std::count_if(scratch.wanted.begin(), scratch.wanted.begin() + count, [](int32_t is) { return is; });
     if (open == 0) return;
-    if (gate_.granularity == Granularity::element || open * 4 > count * 3)
+    if (gate_.granularity == Granularity::element || open * 2 > count)
         update_all(here);
     else
         update_open(here);
 }
 
-void GatedConvolution::predict(const Band& band) const {
+template <typename Value>
+void GatedConvolution<Value>::predict(const Band& band) const {
     Scratch& scratch = band.scratch;
     const int64_t rows = outputs_ / gate_.groups;
     for (int64_t group = 0; group < gate_.groups; ++group) {
@@ -199,25 +150,29 @@ void GatedConvolution::predict(const Band& band) const {
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t channel = group * rows + row;
             const auto place = static_cast<size_t>(channel);
-            predict_row(sums + row * band.columns, band.count, high_factor_[place], above_[place], below_[place],
+            predict_row(sums + row * band.columns, band.count, finish_[place], open_[place],
                         band.y + channel * band.plane, scratch.wanted.data());
         }
     }
 }
 
-void GatedConvolution::pack(const Band& band, int64_t group, uint32_t* high, uint32_t* low) const {
+template <typename Value>
+void GatedConvolution<Value>::pack(const Band& band, int64_t group, uint32_t* high, uint32_t* low) const {
     const Int8Gemm& gemm = gemms_[static_cast<size_t>(group)];
     const int64_t taps = kernel_height_ * kernel_width_, depth = inputs_ * taps;
-    const Split split{codes_of_x_,
-                      static_cast<float>(gate_.lowest),
-                      static_cast<float>(gate_.highest),
+    const bool is_unsigned = gemm.takes_unsigned();
+    const Split split{1 / x_.scale,
+                      x_.zero_point,
+                      static_cast<int32_t>(gate_.lowest),
+                      static_cast<int32_t>(gate_.highest),
                       std::countr_zero(static_cast<uint64_t>(gate_.step)),
                       high_.highest,
-                      gemm.offset(high_),
-                      gemm.offset(low_)};
+                      static_cast<int16_t>(is_unsigned ? -high_.lowest : 128),
+                      static_cast<int16_t>(is_unsigned ? -low_.lowest : 128),
+                      is_unsigned ? 0 : 0x80808080U};
     band.scratch.rows.resize(static_cast<size_t>(CHANNELS * band.count));
     for (int64_t at = 0; at < gemm.groups(); ++at) {
-        const float* rows[CHANNELS];
+        const Value* rows[CHANNELS];
         for (int64_t i = 0; i < CHANNELS; ++i) {
             const int64_t row = std::min(at * CHANNELS + i, depth - 1);  // those behind the last have weights of 0
             rows[i] = row_of(band, group * inputs_ + row / taps, row % taps, band.scratch.rows.data() + i * band.count);
@@ -227,23 +182,26 @@ void GatedConvolution::pack(const Band& band, int64_t group, uint32_t* high, uin
 }
 
 // What the weights of one tap are multiplied with, at each position of the band: in the image, or copied into the room.
-const float* GatedConvolution::row_of(const Band& band, int64_t channel, int64_t tap, float* room) const {
-    const float* image = band.x + channel * band.height * band.width;
+template <typename Value>
+const Value* GatedConvolution<Value>::row_of(const Band& band, int64_t channel, int64_t tap, Value* room) const {
+    const Value* image = band.x + channel * band.height * band.width;
     const bool is_in_order = kernel_height_ * kernel_width_ == 1 && gate_.stride_y == 1 && gate_.stride_x == 1 &&
                              gate_.top + gate_.left + gate_.bottom + gate_.right == 0;
     if (is_in_order) return image + band.first;
+    const auto nothing = static_cast<Value>(x_.zero_point);
     int64_t y = band.first / band.result_width, x = band.first % band.result_width;
     for (int64_t i = 0; i < band.count; ++i) {
         const int64_t from_y = y * gate_.stride_y - gate_.top + tap / kernel_width_;
         const int64_t from_x = x * gate_.stride_x - gate_.left + tap % kernel_width_;
         const bool is_inside = from_y >= 0 && from_y < band.height && from_x >= 0 && from_x < band.width;
-        room[i] = is_inside ? image[from_y * band.width + from_x] : 0.0F;
+        room[i] = is_inside ? image[from_y * band.width + from_x] : nothing;
         if (++x == band.result_width) x = 0, ++y;
     }
     return room;
 }
 
-void GatedConvolution::spread_over_tiles(const Band& band) const {
+template <typename Value>
+void GatedConvolution<Value>::spread_over_tiles(const Band& band) const {
     int32_t* wanted = band.scratch.wanted.data();
     const int64_t rows = band.count / band.result_width, columns = band.result_width;
     for (int64_t top = 0; top < rows; top += gate_.tile)
@@ -256,7 +214,8 @@ void GatedConvolution::spread_over_tiles(const Band& band) const {
         }
 }
 
-void GatedConvolution::update_all(const Band& band) const {
+template <typename Value>
+void GatedConvolution<Value>::update_all(const Band& band) const {
     Scratch& scratch = band.scratch;
     const int64_t rows = outputs_ / gate_.groups;
     scratch.low_sums.resize(static_cast<size_t>(band.columns * gemms_.front().rows()));
@@ -267,17 +226,19 @@ void GatedConvolution::update_all(const Band& band) const {
         if (row == 0)
             gemm.multiply(scratch.low.data() + group * gemm.groups() * band.columns, low_, band.columns,
                           scratch.low_sums.data());
-        float* y = band.y + channel * band.plane;
+        const int32_t* sums = scratch.sums.data() + (group * gemm.rows() + row) * band.columns;
+        Value* y = band.y + channel * band.plane;
         if (gate_.granularity == Granularity::element) {
             std::fill(scratch.wanted.begin(), scratch.wanted.end(), 0);
-            predict_row(scratch.sums.data() + (group * gemm.rows() + row) * band.columns, band.count, high_factor_[place],
-                        above_[place], below_[place], y, scratch.wanted.data());
+            predict_row(sums, band.count, finish_[place], open_[place], y, scratch.wanted.data());
         }
-        update_row(scratch.low_sums.data() + row * band.columns, scratch.wanted.data(), band.count, low_factor_[place], y);
+        update_row(sums, scratch.low_sums.data() + row * band.columns, scratch.wanted.data(), band.count, finish_[place],
+                   y);
     }
 }
 
-void GatedConvolution::update_open(const Band& band) const {
+template <typename Value>
+void GatedConvolution<Value>::update_open(const Band& band) const {
     Scratch& scratch = band.scratch;
     std::vector<int32_t>& places = scratch.places;
     places.clear();
@@ -297,10 +258,14 @@ void GatedConvolution::update_open(const Band& band) const {
         gemms_[static_cast<size_t>(group)].multiply(scratch.gathered.data(), low_, columns, scratch.low_sums.data());
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t channel = group * rows + row;
-            update_places(scratch.low_sums.data() + row * columns, places, low_factor_[static_cast<size_t>(channel)],
-                          band.y + channel * band.plane);
+            const int32_t* sums = scratch.sums.data() + (group * gemms_.front().rows() + row) * band.columns;
+            update_places(sums, scratch.low_sums.data() + row * columns, places.data(), static_cast<int64_t>(places.size()),
+                          finish_[static_cast<size_t>(channel)], band.y + channel * band.plane);
         }
     }
 }
+
+template class GatedConvolution<float>;
+template class GatedConvolution<uint8_t>;
 
 }  // namespace edgedet::cpu

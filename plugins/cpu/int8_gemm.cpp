@@ -24,7 +24,7 @@ Int8Gemm::Int8Gemm(const int8_t* weights, int64_t rows, int64_t depth, const Int
 }
 
 void Int8Gemm::multiply(const uint32_t* codes, CodeRange range, int64_t columns, int32_t* sums) const {
-    const int32_t added = offset(range);
+    const int32_t added = takes_unsigned() ? -range.lowest : 0;
     const int64_t farthest = std::max(std::abs(range.highest + added), std::abs(range.lowest + added));
     const int64_t largest_sum = kernel_->products_in_16_bits * farthest * largest_;
     const int64_t fitting = largest_sum == 0 ? groups_ : INT16_MAX / largest_sum;

@@ -15,8 +15,8 @@ struct CodeRange {
 
 inline int64_t rounded_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 
-// Weights as a kernel takes them. Codes are packed by who has them: code (channel, column) plus `offset` is byte
-// channel % CHANNELS of the uint32 at [column / PANEL, channel / CHANNELS, column % PANEL].
+// Weights as a kernel takes them. Codes are packed by who has them: code (channel, column) is byte channel % CHANNELS of
+// the uint32 at [column / PANEL, channel / CHANNELS, column % PANEL].
 class Int8Gemm {
 public:
     // weights: [rows, depth]; depth at most 2^16, so that sums fit into 32 bits.
@@ -25,7 +25,8 @@ public:
     int64_t rows() const { return rounded_up(rows_, MOST_ROWS); }
     int64_t groups() const { return groups_; }
 
-    int32_t offset(CodeRange range) const { return kernel_->takes_unsigned ? -range.lowest : 0; }
+    // Whether codes are packed less the lowest of their range, as bytes from 0 on; else as they are, signed.
+    bool takes_unsigned() const { return kernel_->takes_unsigned; }
 
     // sums: [rows(), columns], of which the weights have `rows`. columns: a multiple of PANEL.
     void multiply(const uint32_t* codes, CodeRange range, int64_t columns, int32_t* sums) const;

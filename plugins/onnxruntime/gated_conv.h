@@ -1,12 +1,13 @@
-// The gated convolution as an operator: what the inputs of edgedet/ops/gated_conv/body.py mean to the kernel.
+// The gated convolution as two operators: what the inputs of edgedet/ops/gated_conv/body.py mean to the kernel. One is of
+// float32 on a grid; that of bytes takes the zero point of `x` and the grid of `y` too.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <memory>
-#include <numeric>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/gated_conv.h"
@@ -14,20 +15,29 @@
 
 namespace edgedet::onnxruntime {
 
-template <typename Float>
+template <typename Value>
 class GatedConvKernel {
 public:
-    static constexpr const char* NAME = "EdgeDetGatedConv";
-    static constexpr size_t INPUTS = 7, OUTPUTS = 1;
+    static constexpr bool OF_BYTES = std::is_same_v<Value, uint8_t>;
+    static constexpr const char* NAME = OF_BYTES ? "EdgeDetQGatedConv" : "EdgeDetGatedConv";
+    static constexpr size_t INPUTS = OF_BYTES ? 10 : 7, OUTPUTS = 1;
 
-    static constexpr bool is_int8(size_t index) { return index == WEIGHTS; }
-    static constexpr bool is_int32(size_t) { return false; }
+    static constexpr ONNXTensorElementDataType input(size_t index) {
+        if (index == WEIGHTS) return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
+        const bool is_value = index == X || index == X_ZERO_POINT || index == Y_ZERO_POINT;
+        return is_value ? Ort::TypeToTensorType<Value>::type : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+    }
+    static constexpr ONNXTensorElementDataType output(size_t) { return Ort::TypeToTensorType<Value>::type; }
 
     explicit GatedConvKernel(const OrtKernelInfo* handle) {
         const Ort::ConstKernelInfo info(handle);
         const edgedet::GatedConv gate = attributes(info);
-        const float x_scale = *constant<float>(info, X_SCALE, "x_scale", 1);
-        require(std::isnormal(x_scale) && x_scale > 0, "x_scale above 0");
+        const float x_scale = scale_of(info, X_SCALE, "x_scale");
+        edgedet::cpu::Grid x{x_scale, 0}, y{1, 0};
+        if constexpr (OF_BYTES) {
+            x.zero_point = *constant<uint8_t>(info, X_ZERO_POINT, "x_zero_point", 1);
+            y = {scale_of(info, Y_SCALE, "y_scale"), *constant<uint8_t>(info, Y_ZERO_POINT, "y_zero_point", 1)};
+        }
         require(*constant<float>(info, HIGH_SCALE, "high_scale", 1) == x_scale * static_cast<float>(gate.step),
                 "high_scale of step times x_scale");
         int is_constant = 0;
@@ -51,7 +61,7 @@ public:
                                                 scale,
                                                 constant<float>(info, THRESHOLD, "threshold", outputs),
                                                 constant<float>(info, SIGN, "sign", outputs)};
-        convolution_ = std::make_unique<edgedet::cpu::GatedConvolution>(gate, x_scale, packed);
+        convolution_ = std::make_unique<edgedet::cpu::GatedConvolution<Value>>(gate, x, y, packed);
     }
 
     OrtStatusPtr ComputeV2(OrtKernelContext* handle) const {
@@ -59,14 +69,16 @@ public:
     }
 
 private:
-    enum Input : size_t { X, X_SCALE, HIGH_SCALE, WEIGHTS, WEIGHT_SCALE, THRESHOLD, SIGN };
+    enum Input : size_t {
+        X, X_SCALE, HIGH_SCALE, WEIGHTS, WEIGHT_SCALE, THRESHOLD, SIGN, X_ZERO_POINT, Y_SCALE, Y_ZERO_POINT
+    };
     static constexpr int64_t MOST_DEPTH = 65536;  // sums of more might not fit into 32 bits
 
     // Every image's bands, shared among the session's threads.
     struct Work {
-        const edgedet::cpu::GatedConvolution& convolution;
-        const float* x;
-        float* y;
+        const edgedet::cpu::GatedConvolution<Value>& convolution;
+        const Value* x;
+        Value* y;
         int64_t height, width, bands, image_of_x, image_of_y;
         std::atomic<bool> failed{false};
 
@@ -87,9 +99,9 @@ private:
         const int64_t height = shape[2], width = shape[3];
         const int64_t rows = convolution_->result_height(height), columns = convolution_->result_width(width);
         require(rows > 0 && columns > 0, "images that the weights fit into");
-        auto* y = output<float>(context, 0, {shape[0], convolution_->outputs(), rows, columns});
+        auto* y = onnxruntime::output<Value>(context, 0, {shape[0], convolution_->outputs(), rows, columns});
         Work work{*convolution_,
-                  x.template GetTensorData<float>(),
+                  x.template GetTensorData<Value>(),
                   y,
                   height,
                   width,
@@ -98,7 +110,7 @@ private:
                   convolution_->outputs() * rows * columns};
         const auto run = [](void* all, size_t index) { static_cast<Work*>(all)->run(static_cast<int64_t>(index)); };
         context.ParallelFor(run, static_cast<size_t>(shape[0] * work.bands), 0, &work);
-        if (work.failed) throw Ort::Exception("EdgeDetGatedConv: out of memory", ORT_FAIL);
+        if (work.failed) throw Ort::Exception(std::string(NAME) + ": out of memory", ORT_FAIL);
     }
 
     static edgedet::GatedConv attributes(const Ort::ConstKernelInfo& info) {
@@ -123,6 +135,12 @@ private:
         return gate;
     }
 
+    static float scale_of(const Ort::ConstKernelInfo& info, size_t index, const char* name) {
+        const float scale = *constant<float>(info, index, name, 1);
+        require(std::isnormal(scale) && scale > 0, std::string(name) + " above 0");
+        return scale;
+    }
+
     static edgedet::Granularity granularity(const std::string& name) {
         if (name == "element") return edgedet::Granularity::element;
         if (name == "pixel") return edgedet::Granularity::pixel;
@@ -142,10 +160,10 @@ private:
 
     static void require(bool holds, const std::string& what) {
         if (!holds)
-            throw Ort::Exception("EdgeDetGatedConv takes " + what + ": export the model again", ORT_INVALID_ARGUMENT);
+            throw Ort::Exception(std::string(NAME) + " takes " + what + ": export the model again", ORT_INVALID_ARGUMENT);
     }
 
-    std::unique_ptr<edgedet::cpu::GatedConvolution> convolution_;
+    std::unique_ptr<edgedet::cpu::GatedConvolution<Value>> convolution_;
 };
 
 }  // namespace edgedet::onnxruntime

@@ -36,8 +36,10 @@ struct DIoUNMSKernel {
     static constexpr const char* NAME = "EdgeDetDIoUNMS";
     static constexpr size_t INPUTS = 2, OUTPUTS = 4;
 
-    static constexpr bool is_int8(size_t) { return false; }
-    static constexpr bool is_int32(size_t index) { return index == 0 || index == 3; }
+    static constexpr ONNXTensorElementDataType input(size_t) { return Ort::TypeToTensorType<Float>::type; }
+    static constexpr ONNXTensorElementDataType output(size_t index) {
+        return index == 0 || index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : Ort::TypeToTensorType<Float>::type;
+    }
 
     explicit DIoUNMSKernel(const OrtKernelInfo* handle) {
         const Ort::ConstKernelInfo info(handle);
@@ -65,10 +67,10 @@ private:
                 "scores [B, N, C] for boxes [B, N, 4]");
         const int64_t images = shape[0], count = shape[1], classes = score_shape[2], rows = attributes_.max_detections;
         require(classes == 0 || count <= UINT32_MAX / classes, "fewer than 2^32 pairs of box and class");
-        auto* num_dets = output<int32_t>(context, 0, {images, 1});
-        auto* det_boxes = output<Float>(context, 1, {images, rows, 4});
-        auto* det_scores = output<Float>(context, 2, {images, rows});
-        auto* det_classes = output<int32_t>(context, 3, {images, rows});
+        auto* num_dets = edgedet::onnxruntime::output<int32_t>(context, 0, {images, 1});
+        auto* det_boxes = edgedet::onnxruntime::output<Float>(context, 1, {images, rows, 4});
+        auto* det_scores = edgedet::onnxruntime::output<Float>(context, 2, {images, rows});
+        auto* det_classes = edgedet::onnxruntime::output<int32_t>(context, 3, {images, rows});
         std::vector<float> boxes_as_floats, scores_as_floats;
         for (int64_t image = 0; image < images; ++image) {
             const Float* image_boxes = boxes.GetTensorData<Float>() + image * count * 4;
@@ -106,8 +108,8 @@ struct MishKernel {
     static constexpr const char* NAME = "EdgeDetMish";
     static constexpr size_t INPUTS = 1, OUTPUTS = 1;
 
-    static constexpr bool is_int8(size_t) { return false; }
-    static constexpr bool is_int32(size_t) { return false; }
+    static constexpr ONNXTensorElementDataType input(size_t) { return Ort::TypeToTensorType<Float>::type; }
+    static constexpr ONNXTensorElementDataType output(size_t) { return Ort::TypeToTensorType<Float>::type; }
 
     explicit MishKernel(const OrtKernelInfo*) {}
 
@@ -117,7 +119,7 @@ struct MishKernel {
             const auto values = context.GetInput(0);
             const auto info = values.GetTensorTypeAndShapeInfo();
             const auto count = static_cast<int64_t>(info.GetElementCount());
-            auto* made = output<Float>(context, 0, info.GetShape());
+            auto* made = edgedet::onnxruntime::output<Float>(context, 0, info.GetShape());
             const auto* given = values.GetTensorData<Float>();
             if constexpr (std::is_same_v<Float, double>) {
                 std::transform(given, given + count, made, [](double x) { return edgedet::mish(x); });
@@ -145,7 +147,7 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
         static const bool filled = [] {
             add<DIoUNMSKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
             add<MishKernel, float, double, Ort::Float16_t, Ort::BFloat16_t>(domain);
-            add<GatedConvKernel, float>(domain);  // what the function body is defined for
+            add<GatedConvKernel, float, uint8_t>(domain);  // the types that the function bodies are defined for
             return true;
         }();
         (void)filled;

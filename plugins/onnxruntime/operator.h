@@ -32,11 +32,9 @@ Type* output(Ort::KernelContext& context, size_t index, const std::vector<int64_
 }
 
 // Every float type that a graph may have needs an operator of its own: with one missing, ONNX Runtime would refuse the
-// graph instead of computing the function body. Kernels tell which inputs are int8 and which outputs int32.
+// graph instead of computing the function body.
 template <template <typename> class Kernel, typename Float>
 struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*WithStatus=*/true> {
-    static constexpr ONNXTensorElementDataType ELEMENT = Ort::TypeToTensorType<Float>::type;
-
     Operator() { this->version = API_VERSION; }  // not that of the headers, which older ones refuse
 
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
@@ -45,13 +43,9 @@ struct Operator : Ort::CustomOpBase<Operator<Kernel, Float>, Kernel<Float>, /*Wi
     const char* GetName() const { return Kernel<Float>::NAME; }
     const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
     size_t GetInputTypeCount() const { return Kernel<Float>::INPUTS; }
-    ONNXTensorElementDataType GetInputType(size_t index) const {
-        return Kernel<Float>::is_int8(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8 : ELEMENT;
-    }
+    ONNXTensorElementDataType GetInputType(size_t index) const { return Kernel<Float>::input(index); }
     size_t GetOutputTypeCount() const { return Kernel<Float>::OUTPUTS; }
-    ONNXTensorElementDataType GetOutputType(size_t index) const {
-        return Kernel<Float>::is_int32(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 : ELEMENT;
-    }
+    ONNXTensorElementDataType GetOutputType(size_t index) const { return Kernel<Float>::output(index); }
 };
 
 template <template <typename> class Kernel, typename... Floats>

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from edgedet.ops.diou_nms import DIoUNMS, reference
+from edgedet.ops.gated_conv.definition import GatedConv, Granularity
+from edgedet.ops.gated_conv.reference import gated_conv
 from edgedet.ops.mish.native import mish
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
@@ -82,3 +84,36 @@ def test_mish_is_that_of_the_python_module(machine: str) -> None:
     command = command_of("mish_test", machine)
     done = subprocess.run(command, input=values.tobytes(), stdout=subprocess.PIPE, check=True, timeout=300)
     np.testing.assert_allclose(np.frombuffer(done.stdout, "<f4"), mish(values), rtol=1e-6, atol=1.5e-36)
+
+
+GRANULARITIES: tuple[Granularity, ...] = ("element", "pixel", "tile")
+
+
+@pytest.mark.parametrize("largest", [7, 64, 127])
+@pytest.mark.parametrize(("low_bits", "lowest", "highest"), [(4, 0, 255), (4, -128, 127), (8, -32768, 32639)])
+def test_every_kernel_of_a_gated_convolution_gives_what_the_reference_gives(
+    machine: str, low_bits: int, lowest: int, highest: int, largest: int
+) -> None:
+    """Scales are 1, and sums too small to be rounded; of the largest weights there are the most that fit."""
+    command = command_of("gated_conv_test", machine)
+    rng = np.random.default_rng(0)
+    names = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60, text=True).stdout.split()
+    assert names[-1] == "plain"
+    for place, granularity in enumerate(GRANULARITIES):
+        gate = GatedConv(low_bits, lowest, highest, granularity, tile=3)
+        side, padding, stride, groups = (3, 1, 2, 2) if place == 1 else (1, 0, 1, 1)
+        outputs, inputs, height, width = 10, 70 // groups, 13, 17
+        codes = rng.choice([lowest, highest, *rng.integers(lowest, highest, 20)], (1, inputs * groups, height, width))
+        weights = rng.choice([-largest, largest, 0, 5], (outputs, inputs, side, side))
+        thresholds = (rng.normal(0, 3 * largest * highest, outputs).round() + 0.5).astype(np.float32)
+        signs = rng.choice([-1.0, 1.0], outputs).astype(np.float32)
+        sizes = (gate.step, lowest, highest, place, 3, stride, padding, groups, outputs, inputs, side, height, width)
+        floats = [np.ones(1 + outputs), thresholds, signs]
+        given = struct.pack("<13q", *sizes) + b"".join(part.astype("<f4").tobytes() for part in floats)
+        given += weights.astype(np.int8).tobytes() + codes.astype("<f4").tobytes()
+        convolution = {"stride": stride, "padding": padding, "groups": groups}
+        expected, _ = gated_conv(gate, codes, weights, thresholds.astype(np.float64), signs, **convolution)
+        for name in names:
+            done = subprocess.run([*command, name], input=given, stdout=subprocess.PIPE, check=True, timeout=300)
+            found = np.frombuffer(done.stdout, "<f4").reshape(expected.shape)
+            np.testing.assert_array_equal(found, expected.astype(np.float32), err_msg=f"{name}, {granularity}")

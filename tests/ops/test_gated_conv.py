@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,14 @@ from torch.nn import functional
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.gated_conv import pytorch
-from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
+from edgedet.ops.gated_conv.body import (
+    DOMAIN,
+    OP_TYPE,
+    QUANTIZED_OP_TYPE,
+    function_body,
+    gate_attributes,
+    quantized_body,
+)
 from edgedet.ops.gated_conv.definition import GatedConv, average_bits
 from edgedet.ops.gated_conv.reference import folded, gated_conv, split
 
@@ -190,6 +198,24 @@ def model(gate: GatedConv, scene: Scene, scale: float, **changes: Any) -> onnx.M
     return made
 
 
+def between_quantizers(made: onnx.ModelProto, x_zero_point: int, y_scale: float, y_zero_point: int) -> onnx.ModelProto:
+    """The model with the operator of bytes in place of that of float32."""
+    (node,) = made.graph.node
+    node.op_type = QUANTIZED_OP_TYPE
+    grids = {
+        "x_zero_point": np.uint8(x_zero_point),
+        "y_scale": np.float32(y_scale),
+        "y_zero_point": np.uint8(y_zero_point),
+    }
+    node.input.extend(grids)
+    made.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in grids.items())
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.UINT8
+    made.functions.append(quantized_body(17))
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
 def started(made: onnx.ModelProto, operators: bool, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -215,6 +241,173 @@ def test_the_onnx_body_gives_what_the_reference_gives(gate: GatedConv, seed: int
     one = scene(gate, seed, groups)
     expected, _ = gated_conv(gate, **one)
     assert (in_onnxruntime(gate, one, scale) == (expected * scale).astype(np.float32)).all()
+
+
+needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
+
+
+def drawn_gates(of_bytes: bool) -> st.SearchStrategy[GatedConv]:
+    """Of 6 to 16 bits, signed and not."""
+    ends = [(-128, 127, 4), (0, 255, 4), (-100, 90, 3), (0, 63, 2), (0, 255, 1)]
+    codes = st.sampled_from(ends if of_bytes else [*ends, (-32768, 32639, 8)])
+    granularity = st.sampled_from(["element", "pixel", "tile"])
+    return st.builds(
+        lambda of, granularity, tile: GatedConv(of[2], of[0], of[1], granularity, tile),
+        codes,
+        granularity,
+        st.integers(1, 6),
+    )
+
+
+@st.composite
+def drawn_scenes(draw: st.DrawFn, of_bytes: bool = False) -> tuple[GatedConv, Scene]:
+    """Any shape, with a share of thresholds that open everywhere or nowhere, and the largest weights."""
+    gate = draw(drawn_gates(of_bytes))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    groups, side, padding = (
+        draw(st.sampled_from([1, 1, 2, 3])),
+        draw(st.sampled_from([1, 1, 2, 3])),
+        draw(st.integers(0, 2)),
+    )
+    inputs, outputs = draw(st.integers(1, 21)), groups * draw(st.integers(1, 11))
+    shape = [draw(st.integers(max(side - 2 * padding, 1), 24)) for _ in range(2)]
+    largest = draw(st.sampled_from([1, 64, 127]))
+    weights = rng.integers(-largest, largest + 1, (outputs, inputs, side, side))
+    spread = float(gate.highest - gate.lowest) * largest * np.sqrt(inputs) * side / 6
+    thresholds = rng.normal(draw(st.sampled_from([-2.0, 0.0, 1.0, 3.0])) * spread, spread, outputs).round() + 0.5
+    endless = draw(st.sampled_from([None, None, np.inf, -np.inf]))
+    return gate, {
+        "codes": rng.integers(gate.lowest, gate.highest + 1, (draw(st.integers(1, 2)), inputs * groups, *shape)),
+        "weights": weights,
+        "thresholds": thresholds if endless is None else np.full(outputs, endless),
+        "signs": rng.choice([-1, 1], outputs),
+        "groups": groups,
+        "padding": padding,
+        "stride": draw(st.integers(1, 3)),
+    }
+
+
+class TestOperator:
+    """The CPU kernel in ONNX Runtime."""
+
+    @needs_library
+    @given(drawn_scenes(), st.sampled_from([0.125, 1.0]), st.integers(1, 2))
+    @settings(max_examples=150)
+    def test_any_shape_gives_what_the_reference_gives(
+        self, drawn: tuple[GatedConv, Scene], scale: float, threads: int
+    ) -> None:
+        """Each part is rounded to float32 once, and their sum."""
+        gate, one = drawn
+        expected = gated_conv(gate, **one)[0] * scale
+        found = in_onnxruntime(gate, one, scale, operators=True, threads=threads)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=3e-7, atol=0 if gate.low_bits < 8 else 4 * scale)
+        small = np.abs(expected) < 2**23 * scale
+        if gate.low_bits < 8:
+            assert (found[small] == expected[small]).all()
+
+    @needs_library
+    @pytest.mark.parametrize("gate", [*GATES, WIDE])
+    def test_the_body_gives_the_same(self, gate: GatedConv) -> None:
+        """Of scales that are no powers of two, as training leaves them."""
+        one = {**scene(gate, 0), "weight_scale": np.linspace(0.003, 0.01, 6)}
+        body, kernel = (in_onnxruntime(gate, one, 0.0173, operators=operators) for operators in (False, True))
+        np.testing.assert_allclose(kernel, body, rtol=1e-5, atol=1e-6 * np.abs(body).max())
+
+    @needs_library
+    @given(drawn_scenes(of_bytes=True), st.integers(0, 255))
+    @settings(max_examples=100)
+    def test_between_quantizers_it_gives_what_they_make_of_the_reference(
+        self, drawn: tuple[GatedConv, Scene], y_zero_point: int
+    ) -> None:
+        """Of scales of 1 and a power of two for the result, so that nothing is rounded but once."""
+        gate, one = drawn
+        x_zero_point = 128 if gate.lowest < 0 else 0
+        y_scale = 2.0 ** np.ceil(np.log2(np.abs(gated_conv(gate, **one)[0]).max() / 100 + 1))
+        made = between_quantizers(model(gate, one, 1.0), x_zero_point, y_scale, y_zero_point)
+        expected = np.rint(gated_conv(gate, **one)[0] / y_scale) + y_zero_point
+        (found,) = started(made, operators=True).run(None, {"x": (one["codes"] + x_zero_point).astype(np.uint8)})
+        np.testing.assert_array_equal(found, np.clip(expected, 0, 255))
+
+    @needs_library
+    @pytest.mark.parametrize("gate", GATES)
+    def test_between_quantizers_the_body_gives_the_same(self, gate: GatedConv) -> None:
+        """But for a step where the body's sums of floats fall on the other side of a half."""
+        one = {**scene(gate, 0), "weight_scale": np.linspace(0.003, 0.01, 6)}
+        x_zero_point = 128 if gate.lowest < 0 else 0
+        made = between_quantizers(model(gate, one, 0.0173), x_zero_point, 0.11, 121)
+        x = (one["codes"] + x_zero_point).astype(np.uint8)
+        body, kernel = (started(made, operators).run(None, {"x": x})[0].astype(int) for operators in (False, True))
+        assert np.ptp(body) > 10
+        assert np.abs(body - kernel).max() <= 1 and (body != kernel).mean() < 0.01
+
+    @needs_library
+    def test_one_session_in_several_threads(self) -> None:
+        gate = GATES[2]
+        session = started(model(gate, scene(gate, 0), 1.0), operators=True)
+        inputs = [scene(gate, seed)["codes"].astype(np.float32) for seed in range(40)]
+        expected = [session.run(None, {"x": x})[0] for x in inputs]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda x: session.run(None, {"x": x})[0], inputs))
+        np.testing.assert_array_equal(found, expected)
+
+    @needs_library
+    def test_values_beyond_the_codes_take_the_last_one(self) -> None:
+        gate = GATES[2]
+        one = {**scene(gate, 0, kernel=1), "padding": 0}
+        session = started(model(gate, one, 1.0), operators=True)
+        x = np.full(one["codes"].shape, np.inf, np.float32)
+        x[0] = -np.inf
+        x[1, 0, 0] = np.nan
+        ends = np.clip(np.nan_to_num(x, nan=gate.lowest), gate.lowest, gate.highest)
+        expected, _ = gated_conv(gate, **{**one, "codes": ends})
+        assert (session.run(None, {"x": x})[0] == expected).all()
+
+    @needs_library
+    @pytest.mark.parametrize(
+        ("change", "wanted"),
+        [
+            ({"step": 12}, "step: a power of 2"),
+            ({"highest": 2048}, "highest: less than 128 times the step"),
+            ({"lowest": 1}, "lowest and highest: 0"),
+            ({"tile": 0}, "tile: from 1"),
+            ({"granularity": "row"}, "granularity: element, pixel or tile, not 'row'"),
+            ({"strides": [1]}, "two strides"),
+            ({"pads": [0, -1, 0, 0]}, "pads: four, from 0"),
+            ({"group": 4}, "as many output channels"),
+            ({"x_scale": np.float32(0)}, "x_scale above 0"),
+            ({"high_scale": np.float32(3)}, "high_scale of step times x_scale"),
+            ({"weight_scale": np.ones(5, np.float32)}, "weight_scale of 6 values"),
+            ({"weights": np.ones((6, 4, 1), np.int8)}, r"weights \[O, C / group, kh, kw\]"),
+        ],
+    )
+    def test_what_it_cannot_compute_is_refused(self, change: dict[str, Any], wanted: str) -> None:
+        made = model(GATES[2], scene(GATES[2], 0), 1.0)
+        node = made.graph.node[0]
+        for attribute in node.attribute:
+            if attribute.name in change:
+                attribute.CopyFrom(helper.make_attribute(attribute.name, change[attribute.name]))
+        for initializer in made.graph.initializer:
+            if initializer.name in change:
+                initializer.CopyFrom(numpy_helper.from_array(np.asarray(change[initializer.name]), initializer.name))
+        del made.functions[:]  # ONNX would notice some of it itself
+        with pytest.raises(Exception, match=f"EdgeDetGatedConv takes {wanted}"):
+            started(made, operators=True)
+
+    @needs_library
+    def test_images_that_do_not_fit_are_refused(self) -> None:
+        made = model(GATES[2], {**scene(GATES[2], 0), "padding": 0}, 1.0)
+        del made.graph.input[0].type.tensor_type.shape.dim[:]
+        session = started(made, operators=True)
+        with pytest.raises(Exception, match=r"EdgeDetGatedConv takes x \[B, 4, H, W\]"):
+            session.run(None, {"x": np.zeros((1, 3, 8, 8), np.float32)})
+        with pytest.raises(Exception, match="EdgeDetGatedConv takes images that the weights fit into"):
+            session.run(None, {"x": np.zeros((1, 4, 2, 8), np.float32)})
+
+
+def test_parts_of_more_than_8_bits_are_refused() -> None:
+    with pytest.raises(EdgedetError, match="leave parts of more than 8 bits"):
+        gate_attributes(GatedConv(low_bits=8, lowest=-32768, highest=32767 + 1))
 
 
 class TestGradients:

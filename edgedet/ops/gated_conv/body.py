@@ -2,6 +2,7 @@
 
 Codes are written as a runtime's quantized graph has them: `x` is float, and its codes are `round(x / x_scale)`, cut off
 at `lowest` and `highest`. Thresholds are in the units of the result, `codes * x_scale * weights * weight_scale`.
+Codes are split as whole numbers: half a step would be rounded either way of `x / high_scale`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from onnx import FunctionProto, parser
 from edgedet.errors import EdgedetError
 from edgedet.ops.gated_conv.definition import GatedConv
 
-DOMAIN, OP_TYPE = "edgedet", "EdgeDetGatedConv"
+DOMAIN, OP_TYPE, QUANTIZED_OP_TYPE = "edgedet", "EdgeDetGatedConv", "EdgeDetQGatedConv"
 
 _TEXT = """
 <opset_import: ["" : OPSET], domain: "DOMAIN">
@@ -60,6 +61,19 @@ OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
 }
 """
 
+_QUANTIZED_TEXT = """
+<opset_import: ["" : OPSET, "DOMAIN" : 1], domain: "DOMAIN">
+QUANTIZED_OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
+(x, x_scale, high_scale, weights, weight_scale, threshold, sign, x_zero_point, y_scale, y_zero_point) => (y)
+{
+  real = DequantizeLinear (x, x_scale, x_zero_point)
+  result = DOMAIN.OP_TYPE <strides: ints = @strides, pads: ints = @pads, group: int = @group, step: int = @step,
+    lowest: int = @lowest, highest: int = @highest, granularity: string = @granularity, tile: int = @tile>
+    (real, x_scale, high_scale, weights, weight_scale, threshold, sign)
+  y = QuantizeLinear (result, y_scale, y_zero_point)
+}
+"""
+
 # One code more than fitting would round to a high part that is one step too large: of 7.5 steps the even one is 8.
 _SPREAD = {
     "element": "strongest = Identity (wish)",
@@ -95,6 +109,20 @@ def function_body(gate: GatedConv, opset: int) -> FunctionProto:
         "TILE": str(gate.tile),
     }
     text = _TEXT
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return parser.parse_function(text)
+
+
+@lru_cache
+def quantized_body(opset: int) -> FunctionProto:
+    """The operator between quantizers, as one: for a model that has `function_body` too.
+
+    Inputs: those of that, with `x` uint8, then `x_zero_point []` uint8, and of the result, which is uint8 too,
+    `y_scale []` float32 and `y_zero_point []` uint8. The same attributes.
+    """
+    text = _QUANTIZED_TEXT
+    values = {"QUANTIZED_OP_TYPE": QUANTIZED_OP_TYPE, "OP_TYPE": OP_TYPE, "OPSET": str(opset), "DOMAIN": DOMAIN}
     for name, value in values.items():
         text = text.replace(name, value)
     return parser.parse_function(text)

@@ -12,6 +12,7 @@ struct Ymm {
 
     static Sum fill(int32_t value) { return _mm256_set1_epi32(value); }
     static Part nothing() { return _mm256_setzero_si256(); }
+    static Sum load_sum(const int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
     static void store(int32_t* to, Sum sum) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sum); }
     static __m256i read(const uint32_t* codes) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
@@ -32,6 +33,16 @@ struct Narrow : Ymm {
     static Sum widen(Sum sum, Part part) {
         return _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
     }
+};
+
+// As above where few products fit: widened at once, in registers.
+struct Widened : Narrow {
+    static constexpr bool IN_16_BITS = false;
+
+    static Part add(Part part, Codes codes, Weights weights) {
+        return Narrow::widen(part, _mm256_maddubs_epi16(codes, weights));
+    }
+    static Sum widen(Sum sum, Part part) { return _mm256_add_epi32(sum, part); }
 };
 
 // Products of which two may not fit into 16 bits: channels 0 and 2 are multiplied apart from 1 and 3.
@@ -57,7 +68,13 @@ struct Wide : Ymm {
 };
 
 void multiply_by_avx2(const Int8Products& products) {
-    products.groups_in_16_bits > 0 ? multiply<Narrow>(products) : multiply<Wide>(products);
+    constexpr int64_t FEW = 3;
+    if (products.groups_in_16_bits > FEW)
+        multiply<Narrow>(products);
+    else if (products.groups_in_16_bits > 0)
+        multiply<Widened>(products);
+    else
+        multiply<Wide>(products);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct Zmm {
     static Weights spread(uint32_t weights) { return _mm512_set1_epi32(static_cast<int32_t>(weights)); }
     static Part add(Part part, Codes codes, Weights weights) { return _mm512_dpbusd_epi32(part, codes, weights); }
     static Sum widen(Sum sum, Part part) { return _mm512_add_epi32(sum, part); }
+    static Sum load_sum(const int32_t* from) { return _mm512_loadu_si512(from); }
     static void store(int32_t* to, Sum sum) { _mm512_storeu_si512(to, sum); }
 };
 

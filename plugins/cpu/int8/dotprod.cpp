@@ -19,6 +19,7 @@ struct DotProd {
     static Weights spread(uint32_t weights) { return vreinterpretq_s8_u32(vdupq_n_u32(weights)); }
     static Part add(Part part, Codes codes, Weights weights) { return vdotq_s32(part, codes, weights); }
     static Sum widen(Sum sum, Part part) { return vaddq_s32(sum, part); }
+    static Sum load_sum(const int32_t* from) { return vld1q_s32(from); }
     static void store(int32_t* to, Sum sum) { vst1q_s32(to, sum); }
 };
 

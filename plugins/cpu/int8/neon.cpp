@@ -24,6 +24,7 @@ struct Neon {
     static Sum widen(Sum sum, const Part& part) {
         return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(part.low), vpaddlq_s16(part.high)));
     }
+    static Sum load_sum(const int32_t* from) { return vld1q_s32(from); }
     static void store(int32_t* to, Sum sum) { vst1q_s32(to, sum); }
 };
 

@@ -30,6 +30,11 @@ struct Plain {
         for (int i = 0; i < LANES; ++i) sum.lane[i] += part.lane[i];
         return sum;
     }
+    static Sum load_sum(const int32_t* from) {
+        Sum sum;
+        for (int i = 0; i < LANES; ++i) sum.lane[i] = from[i];
+        return sum;
+    }
     static void store(int32_t* to, const Sum& sum) {
         for (int i = 0; i < LANES; ++i) to[i] = sum.lane[i];
     }

@@ -16,14 +16,12 @@ inline void multiply_tile(const Int8Products& products, int64_t row_0, int64_t c
     const uint32_t* codes = products.codes + column / PANEL * PANEL * groups + column % PANEL;
     const int32_t* row_sums = products.row_sums + row_0;
     int32_t* sums = products.sums + row_0 * columns + column;
-    typename Cpu::Sum total[Cpu::ROWS][Cpu::VECTORS];
-    for (int row = 0; row < Cpu::ROWS; ++row)
-        for (auto& sum : total[row]) sum = Cpu::fill(-products.offset * row_sums[row]);
     for (int64_t first = 0; first < groups; first += groups_at_once) {
         const int64_t end = groups - first < groups_at_once ? groups : first + groups_at_once;
         typename Cpu::Part part[Cpu::ROWS][Cpu::VECTORS];
         for (auto& row : part)
             for (auto& one : row) one = Cpu::nothing();
+#pragma GCC unroll 2
         for (int64_t group = first; group < end; ++group) {
             typename Cpu::Codes x[Cpu::VECTORS];
             for (int i = 0; i < Cpu::VECTORS; ++i) x[i] = Cpu::load(codes + group * PANEL + i * Cpu::LANES);
@@ -33,10 +31,12 @@ inline void multiply_tile(const Int8Products& products, int64_t row_0, int64_t c
             }
         }
         for (int row = 0; row < Cpu::ROWS; ++row)
-            for (int i = 0; i < Cpu::VECTORS; ++i) total[row][i] = Cpu::widen(total[row][i], part[row][i]);
+            for (int i = 0; i < Cpu::VECTORS; ++i) {
+                int32_t* sum = sums + row * columns + i * Cpu::LANES;
+                const auto before = first == 0 ? Cpu::fill(-products.offset * row_sums[row]) : Cpu::load_sum(sum);
+                Cpu::store(sum, Cpu::widen(before, part[row][i]));
+            }
     }
-    for (int row = 0; row < Cpu::ROWS; ++row)
-        for (int i = 0; i < Cpu::VECTORS; ++i) Cpu::store(sums + row * columns + i * Cpu::LANES, total[row][i]);
 }
 
 template <class Cpu>
