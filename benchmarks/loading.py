@@ -26,7 +26,8 @@ from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.clean import trainable
 from edgedet.data.convert import convert
 from edgedet.data.find import read_dataset, split_of
-from edgedet.train.loader import TrainingSet, cache_bytes_per_process, make_loader
+from edgedet.data.image_cache import cache_sizes
+from edgedet.train.loader import TrainingSet, make_loader
 from edgedet.train.memory import keep_freed_memory
 from edgedet.train.plan import BatchPlan
 
@@ -74,10 +75,10 @@ def _loader(samples, *, mosaic: float, workers: int, cache_mib: int, epochs: int
     training_set = TrainingSet(
         samples,
         AugmentConfig(mosaic=mosaic),
+        plan,
         mosaic_epochs=epochs,
-        seed=0,
         max_size=IMGSZ,
-        cache_bytes=cache_bytes_per_process(cache_mib, workers),
+        cache=cache_sizes(cache_mib, workers),
     )
     return plan, make_loader(training_set, plan, 0, workers=workers, pin_memory=False)
 

@@ -19,9 +19,9 @@ from edgedet.data.augment.geometric import PAD_VALUE
 from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.augment.layouts import fit
 from edgedet.data.augment.pipeline import augment, draw_sources
+from edgedet.data.image_cache import CacheSizes, ImageCache
 from edgedet.data.images import try_read_image
 from edgedet.data.sample import Sample
-from edgedet.files import MEBIBYTE
 from edgedet.losses.targets import Targets
 from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
 
@@ -50,56 +50,49 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
 
     Args:
         samples: with usable boxes (`edgedet.data.clean`).
+        plan: of the keys; its seed is that of the augmentation.
         config: of the epochs before `mosaic_epochs`; later ones see no mosaics, and no splits, Mixup and CutMix either.
         mosaic_epochs: number of epochs with images made of several.
-        seed: of the augmentation.
         max_size: largest side of the input; images are kept no larger.
-        cache_bytes: memory for decoded images in each process.
+        cache: memory for decoded images in each process.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         config: AugmentConfig,
+        plan: BatchPlan,
         *,
         mosaic_epochs: int,
-        seed: int,
         max_size: int,
-        cache_bytes: int,
+        cache: CacheSizes,
     ) -> None:
         self._samples = samples
         self._config = config
         self._config_of_single_images = config.of_single_images()
+        self._plan = plan
         self._mosaic_epochs = mosaic_epochs
-        self._seed = seed
         self._max_size = max_size
-        self._cache: dict[int, LabelledImage] = {}
-        self._cache_left = cache_bytes
+        self._images = ImageCache(self._load, cache)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, LabelledImage]:
         config, rng = self._augmentation(key)
-        return key, augment(self._load, len(self._samples), key.sample, key.size, config, rng)
+        return key, augment(self._images.__getitem__, self._plan.partners(key), key.sample, key.size, config, rng)
 
     def images(self, key: SampleKey) -> list[Path]:
         """The image files that the augmented image of a key is made of."""
-        drawn = draw_sources(len(self._samples), key.sample, *self._augmentation(key))
+        drawn = draw_sources(self._plan.partners(key), key.sample, *self._augmentation(key))
         return [self._samples[index].image for index in drawn.samples]
 
     def _augmentation(self, key: SampleKey) -> tuple[AugmentConfig, np.random.Generator]:
         config = self._config if key.epoch < self._mosaic_epochs else self._config_of_single_images
-        return config, augment_generator(self._seed, key)
+        return config, augment_generator(self._plan.seed, key)
 
     def _load(self, index: int) -> LabelledImage:
-        if index in self._cache:
-            return self._cache[index]
-        loaded = load_for_training(self._samples[index], self._max_size)
-        if loaded.image.nbytes <= self._cache_left:
-            self._cache_left -= loaded.image.nbytes
-            self._cache[index] = loaded
-        return loaded
+        return load_for_training(self._samples[index], self._max_size)
 
 
 def read_image_or_grey(path: Path) -> NDArray[np.uint8]:
@@ -169,11 +162,6 @@ def make_loader(
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
     )
-
-
-def cache_bytes_per_process(cache_mib: int, workers: int) -> int:
-    """Each worker keeps its own cache."""
-    return cache_mib * MEBIBYTE // max(workers, 1)
 
 
 def _start_worker(worker: int) -> None:
