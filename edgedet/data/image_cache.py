@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
 from edgedet.data.augment.labelled import LabelledImage
 from edgedet.files import MEBIBYTE
 
-MIN_RECENT_MIB = 128
+MIN_RECENT_MIB = 192
 
 
 class CacheSizes(NamedTuple):
@@ -27,7 +26,7 @@ class CacheSizes(NamedTuple):
 def cache_sizes(cache_mib: int, workers: int) -> CacheSizes:
     """The share of each of `workers` processes (0 is one, too) in `cache_mib`.
 
-    Half is for the latest images, and 128 MiB at least, whatever `cache_mib` is: the images that mosaics are made of in
+    Half is for the latest images, and 192 MiB at least, whatever `cache_mib` is: the images that mosaics are made of in
     all lanes of `BatchPlan.partners`, at 320 pixels.
     """
     processes = max(workers, 1)
@@ -39,8 +38,8 @@ class ImageCache:
     """Images by index, bounded in bytes.
 
     The first ones stay. Every epoch sees each image once in an order of its own, so that a cache of the latest alone
-    drops most images before their next epoch. The latest of the others are kept beside them, because an image is wanted
-    several times within a few batches.
+    drops most images before their next epoch. Of the others the latest that were loaded are kept: an image is wanted
+    again within a few batches of its own or not at all (`BatchPlan.partners`), however often it was wanted until then.
 
     Args:
         load: gives the image of an index that is not there; the same at any time.
@@ -51,14 +50,13 @@ class ImageCache:
         self._load = load
         self._kept: dict[int, LabelledImage] = {}
         self._kept_left = sizes.kept
-        self._recent: OrderedDict[int, LabelledImage] = OrderedDict()
+        self._recent: dict[int, LabelledImage] = {}
         self._recent_left = sizes.recent
 
     def __getitem__(self, index: int) -> LabelledImage:
         if index in self._kept:
             return self._kept[index]
         if index in self._recent:
-            self._recent.move_to_end(index)
             return self._recent[index]
         loaded = self._load(index)
         self._add(index, loaded)
@@ -72,5 +70,5 @@ class ImageCache:
         self._recent_left -= loaded.image.nbytes
         self._recent[index] = loaded
         while self._recent_left < 0:
-            _, oldest = self._recent.popitem(last=False)
+            oldest = self._recent.pop(next(iter(self._recent)))
             self._recent_left += oldest.image.nbytes

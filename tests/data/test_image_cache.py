@@ -36,11 +36,11 @@ def test_the_first_images_stay() -> None:
 
 def test_of_the_others_the_latest_stay() -> None:
     cache, loaded = cache_of(kept=1, recent=3)
-    for index in (0, 1, 2, 3, 1, 4, 1, 3, 4, 0):
+    for index in (0, 1, 2, 3, 1, 4, 2, 3, 4, 0):
         cache[index]
     assert loaded == [0, 1, 2, 3, 4]
-    cache[2]
-    assert loaded[-1] == 2
+    cache[1]
+    assert loaded[-1] == 1
 
 
 def test_images_that_are_larger_than_the_cache_are_loaded_each_time() -> None:
@@ -51,7 +51,7 @@ def test_images_that_are_larger_than_the_cache_are_loaded_each_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache_mib", "workers", "kept", "recent"), [(0, 0, 0, 128), (0, 4, 0, 32), (1024, 1, 512, 512), (100, 2, 25, 64)]
+    ("cache_mib", "workers", "kept", "recent"), [(0, 0, 0, 192), (0, 4, 0, 48), (1024, 1, 512, 512), (100, 2, 25, 96)]
 )
 def test_the_processes_share_the_memory(cache_mib: int, workers: int, kept: int, recent: int) -> None:
     assert cache_sizes(cache_mib, workers) == (kept * MIB, recent * MIB)
