@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import torch
 from protocol import print_protocol
 
 from edgedet.data.augment.config import AugmentConfig
@@ -45,6 +46,8 @@ from edgedet.train.plan import BatchPlan
 BATCH, IMGSZ, CACHE_MIB = 16, 320, 1024
 # More than both loaders read ahead of what is asked for, for each worker.
 AHEAD = 5
+# More than the images that are decoded at once when an epoch begins.
+WINDOW_BATCHES = 40
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Contender:
 
     def warm_up(self, samples: int) -> None:
         """Fills the cache, or the window of the latest images."""
-        self._take(samples // BATCH + 1 if self.cached else 128 // BATCH * 4)
+        self._take(samples // BATCH + 1 if self.cached else WINDOW_BATCHES)
 
     def measure(self, batches: int) -> None:
         """Times `batches`, after those that were made while others were timed, and without those that are begun."""
@@ -146,6 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     cv2.setNumThreads(0)
+    torch.set_num_threads(1)
     with_peer = importlib.util.find_spec("ultralytics") is not None
     with tempfile.TemporaryDirectory() as folder:
         linked = Path(folder) / "yolo"

@@ -32,7 +32,7 @@ def shared_memory() -> list[str]:
     """This process's shared memory, mapped or with a name."""
     mine = f"torch_{os.getpid()}_"
     mapped = [line for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines() if mine in line]
-    return mapped + [name for name in os.listdir("/dev/shm") if name.startswith(mine)]
+    return mapped + [str(file) for file in Path("/dev/shm").glob(f"{mine}*")]
 
 
 def test_a_batch_keeps_its_images_while_later_ones_take_its_slot(tiny_data: Path) -> None:
