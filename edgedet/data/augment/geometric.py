@@ -166,12 +166,14 @@ def rotation(degrees: float) -> AffineTransform:
 
 
 def visible(boxes: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes `[n, 4]` clipped to a window `[x1, y1, x2, y2]`, and `[n]` which of them are still worth learning.
+    """Boxes `[n, 4]` clipped to a window `(x1, y1, x2, y2)`, and `[n]` which of them are still worth learning.
+
+    The window is one `[4]` for all boxes, or one for each, `[n, 4]`.
 
     A box is kept when both sides exceed 2 px, more than a tenth of it is visible and its sides differ less than
     20 times.
     """
-    clipped = np.minimum(np.maximum(boxes, window[[0, 1, 0, 1]]), window[[2, 3, 2, 3]])
+    clipped = np.minimum(np.maximum(boxes, window[..., [0, 1, 0, 1]]), window[..., [2, 3, 2, 3]])
     width, height = (clipped[:, 2:] - clipped[:, :2]).T
     elongation = np.maximum(width, height) / np.maximum(np.minimum(width, height), 1e-6)
     keep = (
