@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.clean import trainable
 from edgedet.data.find import read_dataset, split_of
+from edgedet.data.image_cache import cache_sizes
 from edgedet.losses.detection import total
 from edgedet.losses.gfl import gfl_loss
 from edgedet.losses.targets import Targets
@@ -144,7 +145,12 @@ def batches(arguments: argparse.Namespace) -> tuple[list[Batch], int]:
     samples, _ = trainable(split_of(dataset, arguments.split))
     plan = BatchPlan(len(samples), arguments.batch, 1 + arguments.rounds, 0, arguments.imgsz)
     training_set = TrainingSet(
-        samples, AugmentConfig(), mosaic_epochs=plan.epochs, seed=0, max_size=arguments.imgsz, cache_bytes=1 << 30
+        samples,
+        AugmentConfig(),
+        plan,
+        mosaic_epochs=plan.epochs,
+        max_size=arguments.imgsz,
+        cache=cache_sizes(1024, 0),
     )
     loader = make_loader(training_set, plan, 0, workers=0, pin_memory=False)
     return [batch for _, batch in zip(range(min(8, plan.total_steps)), loader, strict=False)], len(dataset.class_names)

@@ -162,7 +162,7 @@ class TrainConfig(Frozen):
         workers: loader processes; 0 loads in the main process.
         threads: for computing on a CPU, in each process; None means all cores but one, which loads. The bits of a
             result depend on it.
-        cache_mib: memory for decoded images, over all workers.
+        cache_mib: memory for decoded images, over all workers; half of it, and 192 MiB at least, for the latest ones.
         multi_scale: the input side is drawn for each step from `1 - multi_scale .. 1 + multi_scale` times `imgsz`.
         close_mosaic_epochs: the last epochs see single images: no mosaics, splits, Mixup and CutMix; at most a quarter
             of the run.

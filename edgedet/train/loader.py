@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,11 +20,14 @@ from edgedet.data.augment.geometric import PAD_VALUE
 from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.augment.layouts import fit
 from edgedet.data.augment.pipeline import augment, draw_sources
+from edgedet.data.image_cache import CacheSizes, ImageCache
 from edgedet.data.images import try_read_image
 from edgedet.data.sample import Sample
-from edgedet.files import MEBIBYTE
 from edgedet.losses.targets import Targets
 from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
+from edgedet.train.ring import Ring, Slot
+
+BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -50,56 +54,49 @@ class TrainingSet(Dataset[tuple[SampleKey, LabelledImage]]):
 
     Args:
         samples: with usable boxes (`edgedet.data.clean`).
+        plan: of the keys; its seed is that of the augmentation.
         config: of the epochs before `mosaic_epochs`; later ones see no mosaics, and no splits, Mixup and CutMix either.
         mosaic_epochs: number of epochs with images made of several.
-        seed: of the augmentation.
         max_size: largest side of the input; images are kept no larger.
-        cache_bytes: memory for decoded images in each process.
+        cache: memory for decoded images in each process.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         config: AugmentConfig,
+        plan: BatchPlan,
         *,
         mosaic_epochs: int,
-        seed: int,
         max_size: int,
-        cache_bytes: int,
+        cache: CacheSizes,
     ) -> None:
         self._samples = samples
         self._config = config
         self._config_of_single_images = config.of_single_images()
+        self._plan = plan
         self._mosaic_epochs = mosaic_epochs
-        self._seed = seed
-        self._max_size = max_size
-        self._cache: dict[int, LabelledImage] = {}
-        self._cache_left = cache_bytes
+        self.max_size = max_size
+        self._images = ImageCache(self._load, cache)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, LabelledImage]:
         config, rng = self._augmentation(key)
-        return key, augment(self._load, len(self._samples), key.sample, key.size, config, rng)
+        return key, augment(self._images.__getitem__, self._plan.partners(key), key.sample, key.size, config, rng)
 
     def images(self, key: SampleKey) -> list[Path]:
         """The image files that the augmented image of a key is made of."""
-        drawn = draw_sources(len(self._samples), key.sample, *self._augmentation(key))
+        drawn = draw_sources(self._plan.partners(key), key.sample, *self._augmentation(key))
         return [self._samples[index].image for index in drawn.samples]
 
     def _augmentation(self, key: SampleKey) -> tuple[AugmentConfig, np.random.Generator]:
         config = self._config if key.epoch < self._mosaic_epochs else self._config_of_single_images
-        return config, augment_generator(self._seed, key)
+        return config, augment_generator(self._plan.seed, key)
 
     def _load(self, index: int) -> LabelledImage:
-        if index in self._cache:
-            return self._cache[index]
-        loaded = load_for_training(self._samples[index], self._max_size)
-        if loaded.image.nbytes <= self._cache_left:
-            self._cache_left -= loaded.image.nbytes
-            self._cache[index] = loaded
-        return loaded
+        return load_for_training(self._samples[index], self.max_size)
 
 
 def read_image_or_grey(path: Path) -> NDArray[np.uint8]:
@@ -133,7 +130,10 @@ def load_for_training(sample: Sample, max_size: int) -> LabelledImage:
     return LabelledImage(image, boxes.astype(np.float32), sample.labels[learned])
 
 
-def collate(items: list[tuple[SampleKey, LabelledImage]]) -> Batch:
+Item = tuple[SampleKey, LabelledImage]
+
+
+def collate(items: Sequence[Item]) -> Batch:
     """Stacks augmented images of one size."""
     images: NDArray[np.uint8] = np.stack([labelled.image for _, labelled in items])
     return Batch(torch.from_numpy(images), [_targets(item) for _, item in items], [key for key, _ in items])
@@ -142,6 +142,28 @@ def collate(items: list[tuple[SampleKey, LabelledImage]]) -> Batch:
 def _targets(labelled: LabelledImage) -> Targets:
     weights = None if labelled.weights is None else torch.from_numpy(labelled.weights)
     return Targets(torch.from_numpy(labelled.boxes), torch.from_numpy(labelled.labels), weights)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A batch on its way from a loader process: the items have no pixels, and no tensors, which are slow to send."""
+
+    slot: Slot
+    items: Sequence[Item]
+
+    def pin_memory(self) -> Batch:
+        return self._batch(Ring.look(self.slot).pin_memory())
+
+    def received(self) -> Batch:
+        return self._batch(Ring.look(self.slot).clone())
+
+    def _batch(self, images: Tensor) -> Batch:
+        return Batch(images, [_targets(item) for _, item in self.items], [key for key, _ in self.items])
+
+
+def _send(ring: Ring, items: Sequence[Item]) -> _Sent:
+    slot = ring.fill([labelled.image for _, labelled in items])
+    return _Sent(slot, [(key, replace(labelled, image=labelled.image[:0])) for key, labelled in items])
 
 
 class _PlannedBatches(Sampler[list[SampleKey]]):
@@ -158,22 +180,29 @@ class _PlannedBatches(Sampler[list[SampleKey]]):
 
 def make_loader(
     dataset: TrainingSet, plan: BatchPlan, first_step: int, *, workers: int, pin_memory: bool
-) -> DataLoader[Batch]:
-    """One loader from `first_step` to the end of the run: the workers live, and read ahead, across epochs."""
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=_PlannedBatches(plan, first_step),
+) -> Iterator[Batch]:
+    """The batches from `first_step` to the end of the run: the workers live, and read ahead, across epochs.
+
+    Raises:
+        RuntimeError: from torch, when a worker was killed.
+    """
+    batches = _PlannedBatches(plan, first_step)
+    if workers == 0:
+        yield from DataLoader(dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pin_memory)
+        return
+    share = plan.batch // plan.world_size
+    ring = Ring(workers, BATCHES_AHEAD, share * dataset.max_size**2 * 3)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=partial(_send, ring),
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=BATCHES_AHEAD,
     )
-
-
-def cache_bytes_per_process(cache_mib: int, workers: int) -> int:
-    """Each worker keeps its own cache."""
-    return cache_mib * MEBIBYTE // max(workers, 1)
+    for batch in loader:
+        yield batch if isinstance(batch, Batch) else batch.received()
 
 
 def _start_worker(worker: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgedet.data.image_cache import cache_sizes
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.interrupt import StopRequest, deferred_interrupt
@@ -30,7 +31,7 @@ from edgedet.spec import Preprocess
 from edgedet.train.config import TrainConfig
 from edgedet.train.dropping import prepare_dropblocks
 from edgedet.train.folder import RunFolder, require_free, resume_folder, start_folder
-from edgedet.train.loader import Batch, TrainingSet, cache_bytes_per_process, make_loader, read_image_or_grey
+from edgedet.train.loader import Batch, TrainingSet, make_loader, read_image_or_grey
 from edgedet.train.optimizer import learning_rate, set_learning_rate
 from edgedet.train.pictures import draw_run
 from edgedet.train.qat import calibrated, check_qat_settings, recipe_of, require_float_checkpoint_of, uncalibrated
@@ -208,10 +209,10 @@ def _training_set(run: Run) -> TrainingSet:
     return TrainingSet(
         run.data.train,
         config.augment,
+        run.plan,
         mosaic_epochs=config.epochs - mosaic_free,
-        seed=config.seed,
         max_size=largest,
-        cache_bytes=cache_bytes_per_process(config.cache_mib, config.workers),
+        cache=cache_sizes(config.cache_mib, config.workers),
     )
 
 

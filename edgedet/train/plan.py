@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 ORDER_STREAM, AUGMENT_STREAM, SIZE_STREAM, DROP_STREAM = range(4)
 SIZE_MULTIPLE = 32
 
+# How many samples an image's partners are drawn from, and in how many lanes an epoch's batches are dealt out for that.
+PARTNERS = 64
+MAX_LANES = 8
+MIN_LANE_SAMPLES = 4 * PARTNERS
+
 
 class SampleKey(NamedTuple):
     """One training image: what is loaded, and all that its augmentation depends on besides the settings."""
@@ -73,6 +78,35 @@ class BatchPlan:
             SampleKey(epoch, position, int(order[position % self.samples]), size)
             for position in range(first, first + share)
         ]
+
+    @property
+    def lanes(self) -> int:
+        """In how many lanes the batches of an epoch are dealt out: 1, 2, 4 or 8."""
+        most = max(1, min(MAX_LANES, self.samples // MIN_LANE_SAMPLES))
+        return 1 << (most.bit_length() - 1)
+
+    def partners(self, key: SampleKey) -> list[int]:
+        """The samples that may be joined with that of a key in one image: the 64 before it in its lane.
+
+        At the start of a lane it is the lane's first 64, or all where there are fewer. As each epoch has an order of
+        its own, over the epochs every sample is as likely as any other. An image is so wanted again soon after it was
+        decoded or not at all, and a cache of some hundred images is enough to decode each once an epoch.
+
+        A lane is every `lanes`-th batch of an epoch. Loader processes take batches in turn, so that 2, 4 or 8 of them
+        have lanes of their own, and none decodes an image that another one has. The partners depend on no number of
+        processes.
+
+        Args:
+            key: of this plan's samples and epochs; its position is below `steps_per_epoch * batch`.
+        """
+        step, slot = divmod(key.position, self.batch)
+        turn, lane = divmod(step, self.lanes)
+        steps_of_lane = len(range(lane, self.steps_per_epoch, self.lanes))
+        first = max(0, turn * self.batch + slot - PARTNERS)
+        turns, slots = np.divmod(np.arange(first, min(first + PARTNERS, steps_of_lane * self.batch)), self.batch)
+        positions = (turns * self.lanes + lane) * self.batch + slots
+        partners: list[int] = _order(self.seed, key.epoch, self.samples)[positions % self.samples].tolist()
+        return partners
 
     def size(self, step: int) -> int:
         """Side of the input at `step`."""

@@ -10,14 +10,15 @@ from edgedet.config import load_yaml, parse
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.clean import trainable
+from edgedet.data.image_cache import cache_sizes
 from edgedet.data.sample import Sample
 from edgedet.data.sheet import MAX_IMAGES
 from edgedet.errors import EdgedetError
 from edgedet.progress import Track, no_progress
 from edgedet.recipes import recipe_path
 from edgedet.train.config import TrainConfig
-from edgedet.train.loader import TrainingSet, cache_bytes_per_process
-from edgedet.train.plan import SampleKey
+from edgedet.train.loader import TrainingSet
+from edgedet.train.plan import BatchPlan, SampleKey
 
 
 def read_recipe(recipe: str) -> TrainConfig:
@@ -70,10 +71,10 @@ def augmented_images(
     dataset = TrainingSet(
         usable,
         recipe.augment,
+        BatchPlan(len(usable), recipe.batch, draws, seed, recipe.imgsz),
         mosaic_epochs=draws,
-        seed=seed,
         max_size=recipe.imgsz,
-        cache_bytes=cache_bytes_per_process(recipe.cache_mib, 0),
+        cache=cache_sizes(recipe.cache_mib, 0),
     )
     chosen = np.linspace(0, len(usable) - 1, count).round().astype(int).tolist()
     keys = [SampleKey(draw, index, index, recipe.imgsz) for index in chosen for draw in range(draws)]

@@ -192,7 +192,7 @@ class TestTurnedMosaic:
         config = STILL.model_copy(update={"mosaic": 1.0, "rotate": 60.0, "scale": 0.5, "translate": 0.6})
         samples = [self.corners_scene(level, label) for label, level in enumerate(self.COLOURS)]
         order = iter([0, 1, 2, 3])
-        result = augment(lambda _: samples[next(order)], 4, 0, 128, config, np.random.default_rng(seed))
+        result = augment(lambda _: samples[next(order)], range(4), 0, 128, config, np.random.default_rng(seed))
         for box, label in zip(result.boxes, result.labels, strict=True):
             x1, y1, x2, y2 = box.astype(int)
             level = result.image[y1 : y2 + 1, x1 : x2 + 1, 0]
@@ -204,7 +204,7 @@ class TestTurnedMosaic:
         config = STILL.model_copy(update={"mosaic": 1.0, "rotate": 60.0, "shear": 10.0, "scale": 0.3})
         samples = [self.scene(level, label) for label, level in enumerate(self.COLOURS)]
         order = iter([0, 1, 2, 3])
-        result = augment(lambda _: samples[next(order)], 4, 0, 128, config, np.random.default_rng(seed))
+        result = augment(lambda _: samples[next(order)], range(4), 0, 128, config, np.random.default_rng(seed))
         assert (result.boxes >= 0).all() and (result.boxes <= 128).all()
         for box, label in zip(result.boxes, result.labels, strict=True):
             # A level that lies between two others occurs at the edges of brighter tiles too, but only in thin lines.

@@ -131,7 +131,7 @@ class TestSplit:
     @staticmethod
     def drawn_until_the_line(seed: int) -> np.random.Generator:
         rng = np.random.default_rng(seed)
-        draw_sources(2, 0, STILL.model_copy(update={"split": 1.0}), rng)
+        draw_sources(range(2), 0, STILL.model_copy(update={"split": 1.0}), rng)
         return rng
 
     @given(SEEDS, st.integers(32, 640))
@@ -161,7 +161,7 @@ class TestSplit:
         samples = [plain(100, (10, 10, 60, 60), label=0), plain(200, (4, 4, 54, 54), label=1)]
         order = iter(samples)
         config = STILL.model_copy(update={"split": 1.0})
-        result = augment(lambda _: next(order), 2, 0, 64, config, np.random.default_rng(seed))
+        result = augment(lambda _: next(order), range(2), 0, 64, config, np.random.default_rng(seed))
         regions = split_regions(64, self.drawn_until_the_line(seed))
         left = [
             min(min(x2, box[2]) - max(x1, box[0]), min(y2, box[3]) - max(y1, box[1]))
@@ -175,7 +175,7 @@ class TestSplit:
         samples = [plain(100, (0, 0, 64, 64), label=0), plain(200, (0, 0, 64, 64), label=1)]
         order = iter(samples)
         config = STILL.model_copy(update={"split": 1.0})
-        result = augment(lambda _: next(order), 2, 0, 64, config, np.random.default_rng(seed))
+        result = augment(lambda _: next(order), range(2), 0, 64, config, np.random.default_rng(seed))
         for box, label in zip(result.boxes, result.labels, strict=True):
             x1, y1, x2, y2 = box.astype(int)
             assert (result.image[y1:y2, x1:x2] == (100, 200)[label]).all()

@@ -53,7 +53,7 @@ def test_fit_makes_the_longer_side_the_size() -> None:
 class TestOneImage:
     def test_without_augmentation_it_is_fitted_to_the_middle(self) -> None:
         sample = scene(40, 80, 200, 3)
-        result = augment(lambda _: sample, 1, 0, 160, STILL, np.random.default_rng(0))
+        result = augment(lambda _: sample, range(1), 0, 160, STILL, np.random.default_rng(0))
         assert result.image.shape == (160, 160, 3)
         assert (result.image[:39] == PAD).all() and (result.image[121:] == PAD).all()
         assert_allclose(result.boxes, [[40, 40 + 16, 140, 40 + 60]])
@@ -63,7 +63,7 @@ class TestOneImage:
     def test_a_square_of_the_right_size_comes_back_pixel_for_pixel(self) -> None:
         image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         sample = LabelledImage(image, np.array([[1, 2, 50, 60]], dtype=np.float32), np.array([0]))
-        result = augment(lambda _: sample, 1, 0, 64, STILL, np.random.default_rng(0))
+        result = augment(lambda _: sample, range(1), 0, 64, STILL, np.random.default_rng(0))
         assert_array_equal(result.image, image)
         assert_array_equal(result.boxes, sample.boxes)
 
@@ -103,7 +103,7 @@ class TestMosaic:
         config = self.MOSAIC.model_copy(update=changes)
         pairs = zip(shapes, COLOURS, strict=True)
         load, _ = loader([scene(*shape, level, label) for label, (shape, level) in enumerate(pairs)])
-        result = augment(load, 4, 0, 128, config, np.random.default_rng(seed))
+        result = augment(load, range(4), 0, 128, config, np.random.default_rng(seed))
         assert result.image.shape == (128, 128, 3)
         covered = np.zeros((128, 128), dtype=bool)
         for (x1, y1, x2, y2), label in zip(result.boxes, result.labels, strict=True):
@@ -119,7 +119,7 @@ class TestMosaic:
     def test_flipping_mirrors_the_whole(self, seed: int) -> None:
         samples = [scene(64, 50, level, label) for label, level in enumerate(COLOURS)]
         plain, mirrored, upside_down = (
-            augment(samples.__getitem__, 4, 0, 128, config, np.random.default_rng(seed))
+            augment(samples.__getitem__, range(4), 0, 128, config, np.random.default_rng(seed))
             for config in (
                 self.MOSAIC.model_copy(update={"scale": 0.4}),
                 self.MOSAIC.model_copy(update={"scale": 0.4, "flip_horizontal": 1.0}),
@@ -141,7 +141,7 @@ class TestMosaic:
         def load(_: int) -> LabelledImage:
             return LabelledImage(np.full((64, 64, 3), next(colours), np.uint8), empty(1, 1).boxes, empty(1, 1).labels)
 
-        image = augment(load, 4, 0, 64, self.MOSAIC, np.random.default_rng(seed)).image[..., 0]
+        image = augment(load, range(4), 0, 64, self.MOSAIC, np.random.default_rng(seed)).image[..., 0]
         column, row = (image[0] == COLOURS[0]).sum(), (image[:, 0] == COLOURS[0]).sum()
         assert 0 < column < 64 and 0 < row < 64
         expected = np.empty((64, 64), dtype=np.uint8)
@@ -154,7 +154,7 @@ class TestMosaic:
 
     def test_is_made_of_the_sample_and_three_others(self) -> None:
         load, asked = loader([empty(50, 50)] * 20)
-        augment(load, 20, 7, 64, self.MOSAIC, np.random.default_rng(0))
+        augment(load, range(20), 7, 64, self.MOSAIC, np.random.default_rng(0))
         assert asked[0] == 7
         assert len(asked) == 4
         assert all(0 <= index < 20 for index in asked)
@@ -162,7 +162,7 @@ class TestMosaic:
     def test_partners_are_drawn_from_all_samples(self) -> None:
         load, asked = loader([empty(20, 20)] * 5)
         for seed in range(30):
-            augment(load, 5, 0, 32, self.MOSAIC, np.random.default_rng(seed))
+            augment(load, range(5), 0, 32, self.MOSAIC, np.random.default_rng(seed))
         assert set(asked) == set(range(5))
 
     def test_a_share_of_the_images_are_mosaics(self) -> None:
@@ -170,12 +170,12 @@ class TestMosaic:
         config = STILL.model_copy(update={"mosaic": 0.25})
         rng = np.random.default_rng(0)
         for _ in range(400):
-            augment(load, 1, 0, 32, config, rng)
+            augment(load, range(1), 0, 32, config, rng)
         assert (len(asked) - 400) / 3 / 400 == pytest.approx(0.25, abs=0.06)
 
     def test_the_sample_alone_is_its_own_partner(self) -> None:
         sample = scene(60, 60, 200, 2)
-        result = augment(lambda _: sample, 1, 0, 64, self.MOSAIC, np.random.default_rng(3))
+        result = augment(lambda _: sample, range(1), 0, 64, self.MOSAIC, np.random.default_rng(3))
         assert set(result.labels.tolist()) <= {2}
 
 
@@ -185,7 +185,7 @@ class TestAny:
     def test_a_result_has_its_size_and_boxes_inside(self, seed: int, size: int, mosaic: bool) -> None:
         config = AugmentConfig(mosaic=float(mosaic), flip_vertical=0.5, aspect=0.5, scale=0.9, translate=0.9, hue=0.5)
         samples = [scene(300, 20, 60, 0), scene(20, 300, 120, 1), empty(1, 1), scene(64, 64, 250, 2)]
-        result = augment(samples.__getitem__, 4, seed % 4, size, config, np.random.default_rng(seed))
+        result = augment(samples.__getitem__, range(4), seed % 4, size, config, np.random.default_rng(seed))
         assert result.image.shape == (size, size, 3)
         assert result.image.dtype == np.uint8
         assert result.boxes.dtype == np.float32
@@ -196,7 +196,7 @@ class TestAny:
     @pytest.mark.parametrize("mosaic", [0.0, 1.0])
     def test_an_image_without_objects_is_background(self, mosaic: float) -> None:
         config = AugmentConfig(mosaic=mosaic)
-        result = augment(lambda _: empty(30, 40), 9, 0, 64, config, np.random.default_rng(0))
+        result = augment(lambda _: empty(30, 40), range(9), 0, 64, config, np.random.default_rng(0))
         assert result.boxes.shape == (0, 4)
         assert result.labels.shape == (0,)
 
@@ -205,7 +205,7 @@ class TestAny:
         samples = [scene(64, 64, 200, 0), scene(32, 64, 100, 1)]
         before = [(sample.image.copy(), sample.boxes.copy()) for sample in samples]
         for seed in range(10):
-            augment(samples.__getitem__, 2, 0, 64, AugmentConfig(mosaic=mosaic), np.random.default_rng(seed))
+            augment(samples.__getitem__, range(2), 0, 64, AugmentConfig(mosaic=mosaic), np.random.default_rng(seed))
         for sample, (image, boxes) in zip(samples, before, strict=True):
             assert_array_equal(sample.image, image)
             assert_array_equal(sample.boxes, boxes)
@@ -216,7 +216,7 @@ class TestAny:
 
         def run(seed: int) -> LabelledImage:
             config = AugmentConfig(mosaic=mosaic)
-            return augment(samples.__getitem__, 4, 1, 64, config, np.random.default_rng(seed))
+            return augment(samples.__getitem__, range(4), 1, 64, config, np.random.default_rng(seed))
 
         first, second, other = run(1), run(1), run(2)
         for name in ("image", "boxes", "labels"):

@@ -14,6 +14,7 @@ import torch
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.find import read_dataset, split_of
+from edgedet.data.image_cache import CacheSizes
 from edgedet.data.images import read_image
 from edgedet.data.sample import Sample
 from edgedet.train.loader import Batch, TrainingSet, load_for_training, make_loader
@@ -25,6 +26,7 @@ def samples(tiny_data: Path) -> tuple[Sample, ...]:
     return split_of(read_dataset(tiny_data), "train")
 
 
+CACHED, UNCACHED = CacheSizes(1 << 24, 0), CacheSizes(0, 0)
 EVERYTHING = AugmentConfig(
     mosaic=0.5,
     split=0.5,
@@ -44,11 +46,11 @@ def batches(
     *,
     workers: int = 0,
     first_step: int = 0,
-    cache_bytes: int = 1 << 24,
+    cache: CacheSizes = CACHED,
     seed: int = 0,
 ) -> list[Batch]:
     plan = BatchPlan(len(samples), 4, 2, seed, 64, multi_scale=0.5)
-    dataset = TrainingSet(samples, config, mosaic_epochs=1, seed=seed, max_size=96, cache_bytes=cache_bytes)
+    dataset = TrainingSet(samples, config, plan, mosaic_epochs=1, max_size=96, cache=cache)
     return list(make_loader(dataset, plan, first_step, workers=workers, pin_memory=False))
 
 
@@ -92,7 +94,8 @@ def test_the_files_of_a_key_are_those_that_are_read(
         return load_for_training(sample, max_size)
 
     monkeypatch.setattr("edgedet.train.loader.load_for_training", load)
-    dataset = TrainingSet(samples, EVERYTHING, mosaic_epochs=1, seed=0, max_size=64, cache_bytes=0)
+    plan = BatchPlan(len(samples), 4, 2, 0, 64)
+    dataset = TrainingSet(samples, EVERYTHING, plan, mosaic_epochs=1, max_size=64, cache=UNCACHED)
     for position in range(12):
         read.clear()
         key = SampleKey(0, position, position % len(samples), 64)
@@ -104,8 +107,31 @@ def test_batches_from_a_later_step_are_the_rest_of_the_batches(samples: tuple[Sa
     assert_same(batches(samples)[4:], batches(samples, first_step=4))
 
 
+class TestManySamples:
+    """So many that partners come from a part of them: two lanes, in epochs of 150 steps."""
+
+    def test_workers_and_a_resumed_run_give_the_same_batches(self, samples: tuple[Sample, ...]) -> None:
+        whole = batches(samples * 60)
+        assert_same(whole[95:], batches(samples * 60, workers=2, first_step=95, cache=CacheSizes(0, 1 << 20)))
+
+    def test_each_image_is_decoded_once_an_epoch_with_a_cache_of_the_latest(
+        self, samples: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read: list[Path] = []
+
+        def load(sample: Sample, max_size: int) -> LabelledImage:
+            read.append(sample.image)
+            return load_for_training(sample, max_size)
+
+        monkeypatch.setattr("edgedet.train.loader.load_for_training", load)
+        lanes, images, image_bytes = 2, 80, 3 * 64**2
+        batches(samples * 60, cache=CacheSizes(0, lanes * images * image_bytes))
+        # Of two epochs, of which the second sees single images. An epoch begins with images of which some return later.
+        assert len(read) <= 2 * 600 * 1.05
+
+
 def test_the_cache_changes_nothing(samples: tuple[Sample, ...]) -> None:
-    assert_same(batches(samples), batches(samples, cache_bytes=0))
+    assert_same(batches(samples), batches(samples, cache=UNCACHED))
 
 
 def test_another_seed_gives_other_batches(samples: tuple[Sample, ...]) -> None:
@@ -127,7 +153,8 @@ def test_boxes_stay_inside_the_image(samples: tuple[Sample, ...]) -> None:
 
 def test_without_augmentation_an_image_is_its_letterbox_in_the_middle(samples: tuple[Sample, ...]) -> None:
     still = AugmentConfig(mosaic=0, flip_horizontal=0, scale=0, translate=0, hue=0, saturation=0, brightness=0)
-    dataset = TrainingSet(samples, still, mosaic_epochs=0, seed=0, max_size=64, cache_bytes=0)
+    plan = BatchPlan(len(samples), 4, 2, 0, 64)
+    dataset = TrainingSet(samples, still, plan, mosaic_epochs=0, max_size=64, cache=UNCACHED)
     _, labelled = dataset[SampleKey(0, 0, 3, 64)]
     np.testing.assert_array_equal(labelled.image, read_image(samples[3].image))
     np.testing.assert_allclose(labelled.boxes, samples[3].boxes, atol=1e-4)

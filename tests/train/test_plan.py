@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgedet.train.plan import BatchPlan, augment_generator
+from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
 
 SEEDS = st.integers(0, 2**32 - 1)
 SMALL = st.integers(1, 40)
@@ -113,3 +113,63 @@ class TestAugmentGenerator:
     def test_the_input_size_does_not_change_the_augmentation(self) -> None:
         key = BatchPlan(2, 2, 1, 0, 64).keys(0)[0]
         assert augment_generator(0, key).random() == augment_generator(0, key._replace(size=320)).random()
+
+
+class TestPartners:
+    @staticmethod
+    def keys(plan: BatchPlan, epoch: int = 0) -> list[SampleKey]:
+        steps = range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch)
+        return [key for step in steps for key in plan.keys(step)]
+
+    @given(st.integers(1, 3000), SMALL, SEEDS)
+    @settings(max_examples=60)
+    def test_they_come_from_the_latest_of_the_lane(self, samples: int, batch: int, seed: int) -> None:
+        plan = BatchPlan(samples, batch, 1, seed, 320)
+        keys = self.keys(plan)
+        for key in keys[:: max(1, len(keys) // 50)]:
+            step = key.position // batch
+            lane = [other for other in keys if other.position // batch % plan.lanes == step % plan.lanes]
+            before = [other.sample for other in lane if other.position < key.position]
+            expected = before[-64:] if len(before) >= 64 else [other.sample for other in lane[:64]]
+            assert plan.partners(key) == expected
+
+    @given(st.integers(1, 100_000), st.integers(1, 64))
+    def test_a_lane_has_many_samples(self, samples: int, batch: int) -> None:
+        lanes = BatchPlan(samples, batch, 1, 0, 320).lanes
+        assert lanes in (1, 2, 4, 8)
+        assert lanes == 1 or samples / lanes >= 256
+        assert lanes == 8 or samples / (2 * lanes) < 256
+
+    @pytest.mark.parametrize("workers", [1, 2, 4, 8])
+    def test_workers_decode_each_image_once(self, workers: int) -> None:
+        plan = BatchPlan(2400, 10, 1, 0, 320)
+        steps = range(plan.total_steps)
+        for worker in range(workers):
+            own = {key.sample for step in steps[worker::workers] for key in plan.keys(step)}
+            wanted = {
+                partner for step in steps[worker::workers] for key in plan.keys(step) for partner in plan.partners(key)
+            }
+            assert wanted <= own
+
+    @pytest.mark.parametrize("samples", [1, 2, 63, 64, 65])
+    def test_a_small_dataset_has_partners_too(self, samples: int) -> None:
+        for key in self.keys(BatchPlan(samples, 4, 1, 0, 320)):
+            partners = BatchPlan(samples, 4, 1, 0, 320).partners(key)
+            assert len(partners) >= min(samples, 64)
+            assert set(partners) <= set(range(samples))
+
+    def test_over_the_epochs_every_sample_is_a_partner_equally_often(self) -> None:
+        plan = BatchPlan(300, 10, 40, 0, 320)
+        drawn = Counter(
+            partner for epoch in range(40) for key in self.keys(plan, epoch)[::7] for partner in plan.partners(key)
+        )
+        mean = sum(drawn.values()) / 300
+        assert all(0.5 * mean < drawn[sample] < 1.6 * mean for sample in range(300))
+
+    def test_processes_and_sizes_change_nothing(self) -> None:
+        whole = BatchPlan(1000, 8, 1, 3, 320)
+        for rank in range(2):
+            share = BatchPlan(1000, 8, 1, 3, 320, 0.4, rank, 2)
+            for step in range(0, share.total_steps, 9):
+                for key in share.keys(step):
+                    assert share.partners(key) == whole.partners(key._replace(size=320))

@@ -9,11 +9,12 @@ import pytest
 
 from edgedet.data.augment.config import AugmentConfig
 from edgedet.data.find import read_dataset, split_of
+from edgedet.data.image_cache import CacheSizes
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.train.config import TrainConfig
 from edgedet.train.loader import TrainingSet
-from edgedet.train.plan import SampleKey
+from edgedet.train.plan import BatchPlan, SampleKey
 from edgedet.train.preview import augmented_images, read_recipe
 
 
@@ -57,7 +58,8 @@ def test_images_are_those_that_training_makes(samples: tuple[Sample, ...]) -> No
     recipe = TrainConfig(data="", imgsz=64)
     drawn = augmented_images(samples, recipe, count=2, draws=3, seed=5)
     assert [name for name, _ in drawn] == [samples[0].image.name] * 3 + [samples[-1].image.name] * 3
-    dataset = TrainingSet(samples, recipe.augment, mosaic_epochs=3, seed=5, max_size=64, cache_bytes=0)
+    plan = BatchPlan(len(samples), recipe.batch, 3, 5, 64)
+    dataset = TrainingSet(samples, recipe.augment, plan, mosaic_epochs=3, max_size=64, cache=CacheSizes(0, 0))
     _, expected = dataset[SampleKey(2, 0, 0, 64)]
     np.testing.assert_array_equal(drawn[2][1].image, expected.image)
     np.testing.assert_array_equal(drawn[2][1].boxes, expected.boxes)

@@ -84,10 +84,11 @@ class AffineTransform:
         if not self.axis_aligned:
             corners = self.corners(boxes)
             return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-        scale = np.array([self.scale_x, self.scale_y], dtype=np.float32)
-        shift = np.array([self.shift_x, self.shift_y], dtype=np.float32)
-        first, second = boxes[:, :2] * scale + shift, boxes[:, 2:] * scale + shift
-        return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
+        scale = np.array([self.scale_x, self.scale_y] * 2, dtype=np.float32)
+        shift = np.array([self.shift_x, self.shift_y] * 2, dtype=np.float32)
+        left, right = (0, 2) if self.scale_x > 0 else (2, 0)
+        top, bottom = (1, 3) if self.scale_y > 0 else (3, 1)
+        return (boxes * scale + shift)[:, [left, top, right, bottom]]
 
     def warp_into(self, canvas: NDArray[np.uint8], image: NDArray[np.uint8], region: tuple[int, int, int, int]) -> None:
         """Draws `image` into the part `region` (x1, y1, x2, y2) of `canvas`; what the image leaves free is padding."""
@@ -98,14 +99,16 @@ class AffineTransform:
         shift_x = self.shift_x + 0.5 * self.scale_x + 0.5 * self.shear_x - 0.5 - x1
         shift_y = self.shift_y + 0.5 * self.scale_y + 0.5 * self.shear_y - 0.5 - y1
         matrix = np.array([[self.scale_x, self.shear_x, shift_x], [self.shear_y, self.scale_y, shift_y]])
-        canvas[y1:y2, x1:x2] = cv2.warpAffine(
-            image,
+        # OpenCV warps four channels in less than half the time of three, to the same values.
+        warped = cv2.warpAffine(
+            cv2.cvtColor(image, cv2.COLOR_BGR2BGRA),
             matrix,
             (x2 - x1, y2 - y1),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(PAD_VALUE, PAD_VALUE, PAD_VALUE),
+            borderValue=(PAD_VALUE, PAD_VALUE, PAD_VALUE, PAD_VALUE),
         )
+        cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR, dst=canvas[y1:y2, x1:x2])
 
     def warp_into_polygon(
         self, canvas: NDArray[np.uint8], image: NDArray[np.uint8], corners: NDArray[np.float64]
@@ -163,14 +166,14 @@ def rotation(degrees: float) -> AffineTransform:
 
 
 def visible(boxes: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes `[n, 4]` clipped to a window `[x1, y1, x2, y2]`, and `[n]` which of them are still worth learning.
+    """Boxes `[n, 4]` clipped to a window `(x1, y1, x2, y2)`, and `[n]` which of them are still worth learning.
+
+    The window is one `[4]` for all boxes, or one for each, `[n, 4]`.
 
     A box is kept when both sides exceed 2 px, more than a tenth of it is visible and its sides differ less than
     20 times.
     """
-    clipped = np.concatenate(
-        [np.clip(boxes[:, :2], window[:2], window[2:]), np.clip(boxes[:, 2:], window[:2], window[2:])], axis=1
-    )
+    clipped = np.minimum(np.maximum(boxes, window[..., [0, 1, 0, 1]]), window[..., [2, 3, 2, 3]])
     width, height = (clipped[:, 2:] - clipped[:, :2]).T
     elongation = np.maximum(width, height) / np.maximum(np.minimum(width, height), 1e-6)
     keep = (

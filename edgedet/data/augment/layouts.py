@@ -65,46 +65,52 @@ def _mosaic(
     sides = [(zoom * tile.image.shape[0], zoom * tile.image.shape[1]) for zoom, tile in zip(zooms, tiles, strict=True)]
     placements = tile_placements(size, sides, rng)
     whole = draw_transform(size, 2 * size, config, rng)
+    placed = [
+        shift.after(AffineTransform(zoom, zoom, 0.0, 0.0)) for (shift, _), zoom in zip(placements, zooms, strict=True)
+    ]
+    quarters = np.array([quarter for _, quarter in placements], dtype=np.float32)
     canvas = np.full((size, size, 3), PAD_VALUE, dtype=np.uint8)
-    draw = _draw_upright_tile if whole.axis_aligned else _draw_turned_tile
-    boxes, labels = [], []
-    for tile, zoom, (shift, quarter) in zip(tiles, zooms, placements, strict=True):
-        zoomed = AffineTransform(zoom, zoom, 0.0, 0.0)
-        shown, keep = draw(canvas, tile, zoomed, shift, whole, np.asarray([quarter], dtype=np.float32))
-        boxes.append(shown[keep])
-        labels.append(tile.labels[keep])
-    return LabelledImage(canvas, np.concatenate(boxes), np.concatenate(labels))
+    draw = _draw_upright_tiles if whole.axis_aligned else _draw_turned_tiles
+    boxes, keep = draw(canvas, tiles, placed, whole, quarters)
+    return LabelledImage(canvas, boxes[keep], np.concatenate([tile.labels for tile in tiles])[keep])
 
 
-def _draw_upright_tile(
+def _draw_upright_tiles(
     canvas: NDArray[np.uint8],
-    tile: LabelledImage,
-    zoomed: AffineTransform,
-    shift: AffineTransform,
+    tiles: Sequence[LabelledImage],
+    placed: Sequence[AffineTransform],
     whole: AffineTransform,
-    quarter: NDArray[np.float32],
+    quarters: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    transform = whole.after(shift).after(zoomed)
-    window = np.clip(whole.boxes(quarter)[0], 0, len(canvas))
-    x1, y1, x2, y2 = np.rint(window).astype(int).tolist()
-    transform.warp_into(canvas, tile.image, (x1, y1, x2, y2))
-    return visible(transform.boxes(tile.boxes), window)
+    transforms = [whole.after(one) for one in placed]
+    windows = np.clip(whole.boxes(quarters), 0, len(canvas))
+    for tile, transform, (x1, y1, x2, y2) in zip(tiles, transforms, np.rint(windows).astype(int).tolist(), strict=True):
+        transform.warp_into(canvas, tile.image, (x1, y1, x2, y2))
+    return visible(_boxes_of(tiles, transforms), _of_each_box(windows, tiles))
 
 
-def _draw_turned_tile(
+def _draw_turned_tiles(
     canvas: NDArray[np.uint8],
-    tile: LabelledImage,
-    zoomed: AffineTransform,
-    shift: AffineTransform,
+    tiles: Sequence[LabelledImage],
+    placed: Sequence[AffineTransform],
     whole: AffineTransform,
-    quarter: NDArray[np.float32],
+    quarters: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Boxes are cropped to the quarter before the turn, while it is upright, and to the canvas after it."""
-    placed = shift.after(zoomed)
-    whole.after(placed).warp_into_polygon(canvas, tile.image, whole.corners(quarter)[0])
-    cropped, in_quarter = visible(placed.boxes(tile.boxes), quarter[0])
+    for tile, transform, corners in zip(tiles, placed, whole.corners(quarters), strict=True):
+        whole.after(transform).warp_into_polygon(canvas, tile.image, corners)
+    cropped, in_quarter = visible(_boxes_of(tiles, placed), _of_each_box(quarters, tiles))
     shown, on_canvas = visible(whole.boxes(cropped), _whole(len(canvas)))
     return shown, in_quarter & on_canvas
+
+
+def _boxes_of(tiles: Sequence[LabelledImage], transforms: Sequence[AffineTransform]) -> NDArray[np.float32]:
+    return np.concatenate([transform.boxes(tile.boxes) for tile, transform in zip(tiles, transforms, strict=True)])
+
+
+def _of_each_box(windows: NDArray[np.float32], tiles: Sequence[LabelledImage]) -> NDArray[np.float32]:
+    """The tile's window for each of its boxes: `[n, 4]`."""
+    return windows.repeat([len(tile.boxes) for tile in tiles], axis=0)
 
 
 def _whole(size: int) -> NDArray[np.float32]:

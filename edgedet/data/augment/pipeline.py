@@ -41,7 +41,7 @@ class Sources:
 
 def augment(
     load: Callable[[int], LabelledImage],
-    count: int,
+    partners: Sequence[int],
     index: int,
     size: int,
     config: AugmentConfig,
@@ -51,13 +51,13 @@ def augment(
 
     Args:
         load: gives the labelled image of an index; its objects count once each.
-        count: number of samples, from which those are drawn that are joined with it.
-        index: of the sample, below `count`.
+        partners: the samples from which those are drawn that are joined with it; at least one.
+        index: of the sample.
         size: side of the result in pixels.
         config: what to do and how much.
         rng: the source of every random choice.
     """
-    drawn = draw_sources(count, index, config, rng)
+    drawn = draw_sources(partners, index, config, rng)
 
     def picture(samples: Sequence[int]) -> LabelledImage:
         arranged = arrange([load(sample) for sample in samples], size, config, rng)
@@ -71,15 +71,15 @@ def augment(
     return replace(result, image=recolour_and_hide(result.image, config, rng))
 
 
-def draw_sources(count: int, index: int, config: AugmentConfig, rng: np.random.Generator) -> Sources:
-    """What `augment` makes an image of, by its first draws: `index`, and others drawn from `count` samples."""
-    base = _layout(count, index, config, rng)
+def draw_sources(partners: Sequence[int], index: int, config: AugmentConfig, rng: np.random.Generator) -> Sources:
+    """What `augment` makes an image of, by its first draws: `index`, and others drawn from `partners`."""
+    base = _layout(partners, index, config, rng)
     pasted: tuple[int, ...] = ()
     mixed: tuple[int, ...] = ()
     if happens(config.cutmix, rng):
-        pasted = _layout(count, int(rng.integers(count)), config, rng)
+        pasted = _layout(partners, _draw(partners, rng), config, rng)
     if happens(config.mixup, rng):
-        mixed = _layout(count, int(rng.integers(count)), config, rng)
+        mixed = _layout(partners, _draw(partners, rng), config, rng)
     return Sources(base, pasted, mixed)
 
 
@@ -97,9 +97,13 @@ def recolour_and_hide(image: NDArray[np.uint8], config: AugmentConfig, rng: np.r
     return image
 
 
-def _layout(count: int, index: int, config: AugmentConfig, rng: np.random.Generator) -> tuple[int, ...]:
+def _layout(partners: Sequence[int], index: int, config: AugmentConfig, rng: np.random.Generator) -> tuple[int, ...]:
     if rng.random() < config.mosaic:
-        return (index, *rng.integers(count, size=3).tolist())
+        return (index, *(partners[drawn] for drawn in rng.integers(len(partners), size=3)))
     if happens(config.split, rng):
-        return (index, int(rng.integers(count)))
+        return (index, _draw(partners, rng))
     return (index,)
+
+
+def _draw(partners: Sequence[int], rng: np.random.Generator) -> int:
+    return partners[int(rng.integers(len(partners)))]
