@@ -44,7 +44,9 @@ def command(
     nms: Annotated[bool, typer.Option("--nms", help="Give detections: DIoU-NMS inside the file.")] = False,
     gates: Annotated[
         Gates,
-        typer.Option(help="Of a detector trained with --pg: gated, or plain with the full input or its high bits alone."),
+        typer.Option(
+            help="Of a detector trained with --pg: gated, or plain with the full input or its high bits alone."
+        ),
     ] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import onnx
 from onnx import ModelProto
@@ -215,7 +215,8 @@ def export_onnx(
         checkpoint_sha256: of the file that the detector was read from, to be told in the metadata.
 
     Raises:
-        EdgedetError: gates are asked for that the detector or the target does not have; the path cannot be written, or the input size does not suit the detector.
+        EdgedetError: gates are asked for that the detector or the target does not have; the path cannot be written, or
+            the input size does not suit the detector.
         CheckFailedError: a check does not hold, or ONNX Runtime does not agree: the message names the first tensor from
             which the master or the lowering diverges.
     """
@@ -278,7 +279,7 @@ def export_onnx(
     )
 
 
-def is_gated(detector: DetectionNetwork) -> bool:
+def is_gated(detector: DetectionNetwork) -> TypeGuard[QuantizedDetector]:
     """Whether a detector has gated convolutions."""
     return isinstance(detector, QuantizedDetector) and detector.recipe.gating is not None
 

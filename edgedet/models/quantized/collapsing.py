@@ -81,7 +81,7 @@ def _without_gate(gated: GatedQuantizedConv2d) -> QuantizedConv2d:
         gated.out_channels,
         gated.kernel_size,  # type: ignore[arg-type]
         gated.stride,  # type: ignore[arg-type]
-        gated.padding,
+        gated.padding,  # type: ignore[arg-type]
         gated.dilation,  # type: ignore[arg-type]
         gated.groups,
         gated.bias is not None,

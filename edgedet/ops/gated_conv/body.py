@@ -16,6 +16,7 @@ from edgedet.ops.gated_conv.definition import GatedConv
 
 DOMAIN, OP_TYPE, QUANTIZED_OP_TYPE = "edgedet", "EdgeDetGatedConv", "EdgeDetQGatedConv"
 
+# One code more than fitting would round to a high part that is one step too large: of 7.5 steps the even one is 8.
 _TEXT = """
 <opset_import: ["" : OPSET], domain: "DOMAIN">
 OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
@@ -74,7 +75,6 @@ QUANTIZED_OP_TYPE <strides, pads, group, step, lowest, highest, granularity, til
 }
 """
 
-# One code more than fitting would round to a high part that is one step too large: of 7.5 steps the even one is 8.
 _SPREAD = {
     "element": "strongest = Identity (wish)",
     "pixel": "strongest = ReduceMax <axes = [1], keepdims = 1> (wish)",
