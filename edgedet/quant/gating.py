@@ -32,6 +32,39 @@ def start_thresholds(quantized: QuantizedDetector, images: Iterable[Tensor], sha
         share: 0 to 1; with 0 no update is ever made, and with 1 all are.
     """
     layers = gated_layers(quantized.network)
+    for name, wishes in _observed(quantized, images).items():
+        conv = layers[name]
+        conv.gate.rest_(_quantile(wishes, share).expand(conv.out_channels).to(conv.gate.threshold))
+
+
+@torch.no_grad()
+def one_threshold(quantized: QuantizedDetector, images: Iterable[Tensor], share: float) -> None:
+    """Sets every threshold to the same number, in the units of the layers' results: the paper's fixed threshold.
+
+    Args:
+        quantized: with gated convolutions, in eval mode.
+        images: input tensors `[B, 3, H, W]`.
+        share: of the updates of all layers that are made on the images.
+    """
+    for conv in gated_layers(quantized.network).values():
+        conv.gate.measure_in_results_()
+    every = torch.cat([wishes.flatten() for wishes in _observed(quantized, images).values()])
+    threshold = _quantile(every[None], share)
+    for conv in gated_layers(quantized.network).values():
+        conv.gate.rest_(threshold.expand(conv.out_channels).to(conv.gate.threshold))
+
+
+def _quantile(wishes: Tensor, share: float) -> Tensor:
+    """What the share of each row, `[R, N]`, is above: `[R]`."""
+    if share in (0.0, 1.0):
+        return torch.full([len(wishes)], FAR if share == 0.0 else -FAR)
+    every = max(1, wishes.numel() // MOST_VALUES)
+    return torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
+
+
+def _observed(quantized: QuantizedDetector, images: Iterable[Tensor]) -> dict[str, Tensor]:
+    """What the gates would be decided by with thresholds of 0, `[O, N]` or `[1, N]`, by layer."""
+    layers = gated_layers(quantized.network)
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def see(name: str) -> Any:
@@ -45,12 +78,7 @@ def start_thresholds(quantized: QuantizedDetector, images: Iterable[Tensor], sha
         quantized(one)
     for hook in hooks:
         hook.remove()
-    for name, conv in layers.items():
-        wishes = torch.cat(seen[name], dim=1)
-        every = max(1, wishes.numel() // MOST_VALUES)
-        threshold = torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
-        threshold = {0.0: torch.full_like(threshold, FAR), 1.0: torch.full_like(threshold, -FAR)}.get(share, threshold)
-        conv.gate.rest_(threshold.expand(conv.out_channels).to(conv.gate.threshold))
+    return {name: torch.cat(found, dim=1) for name, found in seen.items()}
 
 
 def _wishes(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:

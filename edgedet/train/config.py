@@ -56,7 +56,8 @@ class PGConfig(Frozen):
         open: share of the outputs that is updated at the start, and that the thresholds are pulled to; 0 and 1 leave
             convolutions of the high bits, and of all.
         pull: weight of the squared distance of the thresholds from their start, in standard deviations, in the loss.
-        learn: whether the thresholds move; fixed ones are for comparison.
+        thresholds: `learned`; or for comparison: `kept` where they started, or `one` number for all channels of all
+            layers, in the units of their results, which is the fixed threshold that the paper compares with.
     """
 
     bits: Annotated[int, Field(ge=2, le=16)] = 8
@@ -67,7 +68,7 @@ class PGConfig(Frozen):
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     open: Share = 0.3
     pull: NotNegative = 1e-2
-    learn: bool = True
+    thresholds: Literal["learned", "kept", "one"] = "learned"
 
 
 class QATConfig(Frozen):

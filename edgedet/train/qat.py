@@ -23,7 +23,7 @@ from edgedet.models.quantized.recipe import Gating, Recipe
 from edgedet.progress import no_progress
 from edgedet.quant.batch_norm import estimate_statistics, hold_statistics
 from edgedet.quant.calibrate import calibration_record, observe, quantize
-from edgedet.quant.gating import let_thresholds_learn, open_share, pull, start_thresholds
+from edgedet.quant.gating import let_thresholds_learn, one_threshold, open_share, pull, start_thresholds
 from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_clipping_ends
 from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.oscillation import Oscillation
@@ -109,7 +109,8 @@ def calibrated(
     recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method, gating=gating)
     quantized = quantize(teacher, histograms, method=method, recipe=recipe)
     if config.qat.pg is not None:
-        start_thresholds(quantized, some, config.qat.pg.open)
+        start = one_threshold if config.qat.pg.thresholds == "one" else start_thresholds
+        start(quantized, some, config.qat.pg.open)
     _make_trainable(quantized, config.qat)
     return quantized
 
@@ -159,7 +160,7 @@ def _gating(config: PGConfig, teacher: Detector, ranges: Mapping[str, float], im
 
 def _make_trainable(quantized: QuantizedDetector, config: QATConfig) -> None:
     make_grids_move(quantized, config.method)
-    if config.pg is not None and config.pg.learn:
+    if config.pg is not None and config.pg.thresholds == "learned":
         let_thresholds_learn(quantized)
 
 

@@ -89,6 +89,13 @@ class Gate(nn.Module):
         self.resting.copy_(threshold)
 
     @torch.no_grad()
+    def measure_in_results_(self) -> None:
+        """Lets thresholds count in the convolution's own units, from 0, and wishes be large results, as the paper's."""
+        self.center.zero_()
+        self.unit.fill_(1.0)
+        self.sign.fill_(1.0)
+
+    @torch.no_grad()
     def fold_(self, factor: Tensor) -> None:
         """Makes the gate that of a prediction which is multiplied by `[O]`; where that is 0, nothing is wanted."""
         self.center.mul_(factor)
