@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -20,37 +17,49 @@ FAR = 1e4
 
 
 @torch.no_grad()
-def start_thresholds(quantized: QuantizedDetector, images: Iterable[Tensor], share: float) -> None:
+def start_thresholds(quantized: QuantizedDetector, images: Tensor, share: float) -> None:
     """Sets every threshold so that a share of the updates is made on the images, of each layer.
 
     With `element` gates each channel has a threshold of its own; where channels decide together they have the same, so
-    that each has its say.
+    that each has its say. Layers are set in the order of computation: each sees what those before it let through.
 
     Args:
         quantized: with gated convolutions, in eval mode.
-        images: input tensors `[B, 3, H, W]`.
+        images: `[B, 3, H, W]`.
         share: 0 to 1; with 0 no update is ever made, and with 1 all are.
     """
-    layers = gated_layers(quantized.network)
-    for name, wishes in _observed(quantized, images).items():
-        conv = layers[name]
-        conv.gate.rest_(_quantile(wishes, share).expand(conv.out_channels).to(conv.gate.threshold))
+
+    def start(conv: nn.Module, args: tuple[Tensor]) -> None:
+        assert isinstance(conv, GatedQuantizedConv2d)
+        conv.gate.measure_(_result(conv, conv.gate.quantizer(args[0])))
+        conv.gate.rest_(_quantile(_wishes(conv, args[0]), share).expand(conv.out_channels).to(conv.gate.threshold))
+
+    hooks = [conv.register_forward_pre_hook(start) for conv in gated_layers(quantized.network).values()]
+    quantized(images)
+    for hook in hooks:
+        hook.remove()
 
 
 @torch.no_grad()
-def one_threshold(quantized: QuantizedDetector, images: Iterable[Tensor], share: float) -> None:
+def one_threshold(quantized: QuantizedDetector, images: Tensor, share: float) -> None:
     """Sets every threshold to the same number, in the units of the layers' results: the paper's fixed threshold.
 
     Args:
         quantized: with gated convolutions, in eval mode.
-        images: input tensors `[B, 3, H, W]`.
-        share: of the updates of all layers that are made on the images.
+        images: `[B, 3, H, W]`.
+        share: of the updates of all layers that are made on the images, about: it is chosen where the updates are made
+            that thresholds of 0 let through.
     """
-    for conv in gated_layers(quantized.network).values():
+    layers = gated_layers(quantized.network).values()
+    seen: list[Tensor] = []
+    hooks = [conv.register_forward_pre_hook(lambda conv, args: seen.append(_wishes(conv, args[0]))) for conv in layers]
+    for conv in layers:
         conv.gate.measure_in_results_()
-    every = torch.cat([wishes.flatten() for wishes in _observed(quantized, images).values()])
-    threshold = _quantile(every[None], share)
-    for conv in gated_layers(quantized.network).values():
+    quantized(images)
+    for hook in hooks:
+        hook.remove()
+    threshold = _quantile(torch.cat([wishes.flatten() for wishes in seen])[None], share)
+    for conv in layers:
         conv.gate.rest_(threshold.expand(conv.out_channels).to(conv.gate.threshold))
 
 
@@ -58,37 +67,22 @@ def _quantile(wishes: Tensor, share: float) -> Tensor:
     """What the share of each row, `[R, N]`, is above: `[R]`."""
     if share in (0.0, 1.0):
         return torch.full([len(wishes)], FAR if share == 0.0 else -FAR)
-    every = max(1, wishes.numel() // MOST_VALUES)
+    every = -(-wishes.numel() // MOST_VALUES)
     return torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
 
 
-def _observed(quantized: QuantizedDetector, images: Iterable[Tensor]) -> dict[str, Tensor]:
-    """What the gates would be decided by with thresholds of 0, `[O, N]` or `[1, N]`, by layer."""
-    layers = gated_layers(quantized.network)
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-
-    def see(name: str) -> Any:
-        def hook(conv: GatedQuantizedConv2d, args: tuple[Tensor], _: Tensor) -> None:
-            seen[name].append(_wishes(conv, args[0]))
-
-        return hook
-
-    hooks = [conv.register_forward_hook(see(name)) for name, conv in layers.items()]
-    for one in images:
-        quantized(one)
-    for hook in hooks:
-        hook.remove()
-    return {name: torch.cat(found, dim=1) for name, found in seen.items()}
-
-
 def _wishes(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
-    """In standard deviations, `[O, N]`, or `[1, N]` where channels decide together."""
+    """What a gate would be decided by with thresholds of 0: `[O, N]`, or `[1, N]` where channels decide together."""
     gate = conv.gate
     high, _ = pytorch.split(conv.definition, gate.quantizer(x), gate.quantizer.scale)
-    weight = conv.weight_quantizer(conv.weight)
-    predicted = nn.functional.conv2d(high, weight, None, conv.stride, conv.padding, 1, conv.groups)
-    wishes = pytorch.wishes(predicted, gate.center, gate.sign, gate.unit)
+    wishes = pytorch.wishes(_result(conv, high), gate.center, gate.sign, gate.unit)
     return pytorch.strongest(conv.definition, wishes).transpose(0, 1).flatten(1)
+
+
+def _result(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+    """Of the convolution without bias, for a rounded input: `[B, O, H, W]`."""
+    weight = conv.weight_quantizer(conv.weight)
+    return nn.functional.conv2d(x, weight, None, conv.stride, conv.padding, 1, conv.groups)
 
 
 def let_thresholds_learn(quantized: QuantizedDetector) -> None:

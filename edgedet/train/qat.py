@@ -110,7 +110,7 @@ def calibrated(
     quantized = quantize(teacher, histograms, method=method, recipe=recipe)
     if config.qat.pg is not None:
         start = one_threshold if config.qat.pg.thresholds == "one" else start_thresholds
-        start(quantized, some, config.qat.pg.open)
+        start(quantized, torch.cat(some), config.qat.pg.open)
     _make_trainable(quantized, config.qat)
     return quantized
 

@@ -124,17 +124,20 @@ def float_best(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
 
 
 @pytest.mark.parametrize(
-    ("method", "killed_after"),
+    ("qat", "killed_after"),
     [
-        pytest.param("lsq", 4, id="lsq, in the middle of an epoch"),
-        pytest.param("pact", 7, id="pact, with everything held"),
-        pytest.param("observed", 5, id="observed, after the statistics were held"),
+        pytest.param({"method": "lsq"}, 4, id="lsq, in the middle of an epoch"),
+        pytest.param({"method": "pact"}, 7, id="pact, with everything held"),
+        pytest.param({"method": "observed"}, 5, id="observed, after the statistics were held"),
+        pytest.param(
+            {"pg": {"share": 0.5, "granularity": "pixel"}}, 4, id="with gates where a share of them was placed"
+        ),
     ],
 )
 def test_a_killed_quantization_aware_run_ends_as_if_it_had_not_been_killed(
-    tiny_data: Path, tmp_path: Path, float_best: Path, method: str, killed_after: int
+    tiny_data: Path, tmp_path: Path, float_best: Path, qat: dict[str, Any], killed_after: int
 ) -> None:
-    settings = {**QAT_BASE, "data": str(tiny_data), "qat": {"method": method}}
+    settings = {**QAT_BASE, "data": str(tiny_data), "qat": qat}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(parse(TrainConfig, settings), whole, init=float_best)
     # The teacher is the run's own copy: the checkpoint that it came from may be gone.

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from edgedet.errors import EdgedetError
+from edgedet.models.quantized.codes import HIGHEST
 from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
 from edgedet.models.quantized.recipe import Gating
 from edgedet.ops.gated_conv import pytorch
-from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.ops.gated_conv.definition import LARGEST_LOW, GatedConv
+
+SMALLEST_UNIT = 1e-2
+"""Of the standard deviation that the normalisation has: a channel that hardly varies is not to want everything."""
 
 
 def gate_of(gating: Gating, *, signed: bool) -> GatedConv:
@@ -34,8 +38,7 @@ def gate_of(gating: Gating, *, signed: bool) -> GatedConv:
         what = f"{gating.high_bits} of {gating.bits} bits leave {low_bits} low ones"
         raise EdgedetError(what, where="bits, high_bits", fix="leave 1 to 8 low bits")
     if gating.bits > 8:
-        largest_high = 127 << low_bits
-        highest = min((1 << gating.bits - 1) - 1, largest_high + (1 << low_bits - 1) - 1)
+        highest = min((1 << gating.bits - 1) - 1, (HIGHEST << low_bits) + LARGEST_LOW)
         lowest = -highest - 1
     elif signed:
         lowest, highest = -(1 << gating.bits - 1), (1 << gating.bits - 1) - 1
@@ -56,7 +59,8 @@ class Gate(nn.Module):
         quantizer: rounds the input to the grid that is split.
         threshold: `[O]`, learned: standard deviations above the mean.
         resting: `[O]`, where the threshold is pulled to.
-        center, unit: `[O]`, mean and standard deviation of the convolution's result, before training.
+        center, unit: `[O]`, mean and standard deviation of the convolution's result, before training: the
+            normalisation's, until `measure_`.
         sign: `[O]`, -1 where the normalisation turns the result over.
         opened: `[]`, share of the results that the last batch updated.
     """
@@ -87,6 +91,12 @@ class Gate(nn.Module):
         """Sets the thresholds, `[O]`, and where they are pulled to."""
         self.threshold.copy_(threshold)
         self.resting.copy_(threshold)
+
+    @torch.no_grad()
+    def measure_(self, results: Tensor) -> None:
+        """Counts thresholds in the standard deviations of the convolution's results, `[B, O, H, W]`, from the means."""
+        self.center.copy_(results.mean(dim=(0, 2, 3)))
+        self.unit.copy_(results.std(dim=(0, 2, 3)).clamp(min=SMALLEST_UNIT * self.unit))
 
     @torch.no_grad()
     def measure_in_results_(self) -> None:

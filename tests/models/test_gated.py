@@ -1,0 +1,211 @@
+"""Gated convolutions inside a detector: what they read, what folding leaves of them, and what remains without gates."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_detector import small_detector
+from torch import Tensor, nn
+
+from edgedet.errors import EdgedetError
+from edgedet.models.checkpoint import load_checkpoint, save_checkpoint
+from edgedet.models.quantized.collapsing import collapsed
+from edgedet.models.quantized.detector import QuantizedDetector, folded, traced
+from edgedet.models.quantized.edges import find_edges
+from edgedet.models.quantized.fake_quantize import QuantizedConv2d
+from edgedet.models.quantized.gated import Gate, GatedQuantizedConv2d, gate_of, gated_layers
+from edgedet.models.quantized.recipe import Gating, Recipe
+from edgedet.models.zoo import build_detector
+from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.quant.calibrate import observe, quantize
+from edgedet.quant.gating import FAR
+from edgedet.quant.placement import gateable
+from edgedet.spec import Preprocess, Spec
+
+
+def images(seed: int = 0) -> Tensor:
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def gated(bits: int = 8, high_bits: int = 4, **how: Any) -> QuantizedDetector:
+    detector = small_detector("gfl", 2).eval()
+    gating = Gating(layers=gateable(traced(detector)), bits=bits, high_bits=high_bits, **how)
+    histograms = observe(detector, lambda: [(images(), "noise")])
+    quantized = quantize(detector, histograms, method="max", recipe=Recipe(gating=gating))
+    for conv in gated_layers(quantized.network).values():
+        # A power of two: halves of steps fall the same way whatever they are divided by.
+        conv.gate.quantizer.scale.copy_(conv.gate.quantizer.scale.log2().round().exp2())
+    return quantized
+
+
+def set_thresholds(quantized: QuantizedDetector, value: float) -> None:
+    for conv in gated_layers(quantized.network).values():
+        conv.gate.rest_(torch.full_like(conv.gate.threshold, value))
+
+
+class TestCodes:
+    def test_what_is_never_negative_has_all_bits_for_it(self) -> None:
+        gating = Gating(layers=())
+        assert gate_of(gating, signed=False) == GatedConv(4, 0, 255)
+        assert gate_of(gating, signed=True) == GatedConv(4, -128, 127)
+
+    def test_two_passes_of_8_bits(self) -> None:
+        """The high part of 32639 is 127 steps of 256, and its low part 127."""
+        wide = gate_of(Gating(layers=(), bits=16, high_bits=8), signed=False)
+        assert (wide.lowest, wide.highest, wide.step) == (-32640, 32639, 256)
+        assert gate_of(Gating(layers=(), bits=12, high_bits=8), signed=False).highest == 2047
+
+    @pytest.mark.parametrize(("bits", "high_bits"), [(4, 4), (3, 4), (16, 7)])
+    def test_no_low_bits_or_too_many(self, bits: int, high_bits: int) -> None:
+        with pytest.raises(EdgedetError, match="low ones"):
+            gate_of(Gating(layers=(), bits=bits, high_bits=high_bits), signed=False)
+
+
+def test_inputs_that_gates_alone_read_are_rounded_by_them_alone() -> None:
+    detector = build_detector("shufflenetv2_0.5x", 2).eval()
+    layer, shared = "backbone.stage2.0.branch2.5", "backbone.stage2.1.branch2.0"
+    quantized = QuantizedDetector(detector, Recipe(gating=Gating(layers=(layer, shared))))
+    edges = {edge.name for edge in quantized.edges}
+    assert quantized.gated_inputs[layer] not in edges
+    assert quantized.gated_inputs[shared] in edges
+    assert len(edges) == len(find_edges(traced(detector))) - 1
+    layers = gated_layers(quantized.network)
+    assert list(layers) == [layer, shared]
+    assert layers[layer].definition.lowest < 0  # of a depthwise convolution without activation
+    assert layers[shared].definition.lowest == 0
+
+
+@pytest.mark.parametrize("layer", ["backbone.stage2.0.branch2.3", "head.outputs.0"])
+def test_depthwise_convolutions_and_logits_have_no_gate(layer: str) -> None:
+    detector = build_detector("shufflenetv2_0.5x", 2)
+    with pytest.raises(EdgedetError, match="cannot be gated"):
+        QuantizedDetector(detector, Recipe(gating=Gating(layers=(layer,))))
+
+
+def test_a_layer_that_is_not_there_is_named() -> None:
+    with pytest.raises(EdgedetError, match=r"backbone\.nothing"):
+        QuantizedDetector(small_detector("gfl", 2), Recipe(gating=Gating(layers=("backbone.nothing",))))
+
+
+@pytest.mark.parametrize("granularity", ["element", "pixel", "tile"])
+class TestThresholdsWithoutEnd:
+    def test_all_open_is_the_detector_of_all_bits(self, granularity: Any) -> None:
+        quantized = gated(granularity=granularity)
+        set_thresholds(quantized, -FAR)
+        logits = quantized(images())
+        assert all(conv.gate.opened == 1 for conv in gated_layers(quantized.network).values())
+        assert plain(quantized, "full")(images()).sub(logits).abs().max() < 1e-5
+
+    def test_all_closed_is_the_detector_of_the_high_bits(self, granularity: Any) -> None:
+        quantized = gated(granularity=granularity)
+        set_thresholds(quantized, FAR)
+        logits = quantized(images())
+        assert all(conv.gate.opened == 0 for conv in gated_layers(quantized.network).values())
+        assert plain(quantized, "high")(images()).sub(logits).abs().max() < 1e-5
+        set_thresholds(quantized, -FAR)
+        assert quantized(images()).sub(logits).abs().max() > 3e-4
+
+
+def plain(quantized: QuantizedDetector, part: Any) -> nn.Module:
+    """Without gates, and with the grid of all 8 bits that the master has 7 of."""
+    found = collapsed(quantized, part)
+    grids = [module for module in found.network.modules() if isinstance(module, QuantizedConv2d)]
+    assert not gated_layers(found.network) and grids
+    for conv, source in zip(_inputs(found, quantized), gated_layers(quantized.network).values(), strict=True):
+        if source.definition.highest == 255:
+            conv.highest = 255
+            conv.scale.copy_(source.gate.quantizer.scale)
+    return found
+
+
+def _inputs(found: QuantizedDetector, quantized: QuantizedDetector) -> list[Any]:
+    """The quantizers that were put before the convolutions, those of all bits."""
+    nodes = {str(node.target): node for node in found.network.graph.nodes if node.op == "call_module"}
+    first = []
+    for layer in gated_layers(quantized.network):
+        node = nodes[layer].all_input_nodes[0]
+        while str(node.all_input_nodes[0].target).startswith("quantizers."):
+            if int(str(node.all_input_nodes[0].target).split(".")[1]) < len(quantized.edges):
+                break
+            node = node.all_input_nodes[0]
+        first.append(found.network.get_submodule(str(node.target)))
+    return first
+
+
+class TestFolding:
+    FACTORS = torch.tensor([1.0, -1.0, 2.0, -4.0])
+    """Powers of two, so that folded sums stay what they were."""
+
+    def layer(self) -> tuple[GatedQuantizedConv2d, nn.BatchNorm2d]:
+        torch.manual_seed(1)
+        norm = nn.BatchNorm2d(4, eps=0.0).eval()
+        norm.weight.data.copy_(self.FACTORS)
+        norm.running_mean = torch.randn(4)
+        conv = GatedQuantizedConv2d(nn.Conv2d(8, 4, 1, bias=False), norm, GatedConv())
+        conv.gate.quantizer.set_range(torch.tensor(3.0))
+        conv.gate.rest_(torch.randn(4) * 0.1)
+        return conv.eval(), norm
+
+    def test_a_gate_decides_as_before(self) -> None:
+        conv, norm = self.layer()
+        x = torch.randn(2, 8, 5, 5)
+        before = norm(conv(x))
+        share = float(conv.gate.opened)
+        after = copy.deepcopy(conv)
+        after.weight.data *= self.FACTORS.view(-1, 1, 1, 1)
+        after.weight_quantizer.scale *= self.FACTORS.abs()
+        after.gate.fold_(self.FACTORS)
+        after.bias = nn.Parameter(norm.bias - norm.running_mean * self.FACTORS)
+        assert after(x).sub(before).abs().max() < 1e-5
+        assert 0.2 < share < 0.8 and float(after.gate.opened) == share
+        assert after.gate.sign.tolist() == (conv.gate.sign * self.FACTORS.sign()).tolist()
+
+    def test_a_channel_that_is_turned_over_wants_the_update_where_it_ends_up_large(self) -> None:
+        conv, _ = self.layer()
+        assert conv.gate.sign.tolist() == [1, -1, 1, -1]
+        assert conv.gate.bounds().tolist() == pytest.approx(
+            (conv.gate.center + conv.gate.sign * conv.gate.unit * conv.gate.threshold).tolist()
+        )
+
+    def test_of_a_whole_detector(self) -> None:
+        quantized = gated()
+        logits = quantized(images())
+        apart = folded(quantized)(images()).sub(logits).abs()
+        assert apart.mean() < 1e-2 * logits.abs().max()  # sums beside a threshold may fall either way
+
+
+def test_the_gradient_reaches_thresholds_that_are_let_learn() -> None:
+    quantized = gated().train()
+    for conv in gated_layers(quantized.network).values():
+        conv.gate.threshold.requires_grad_(True)
+    quantized(images()).square().sum().backward()
+    gradients = [conv.gate.threshold.grad for conv in gated_layers(quantized.network).values()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert sum(float(gradient.abs().sum()) for gradient in gradients if gradient is not None) > 0
+
+
+def test_a_checkpoint_comes_back_with_its_gates(tmp_path: Path) -> None:
+    detector = build_detector("shufflenetv2_0.5x", 2).eval()
+    gating = Gating(layers=gateable(traced(detector))[:3], granularity="tile", tile=4)
+    quantized = QuantizedDetector(detector, Recipe(gating=gating)).eval()
+    set_thresholds(quantized, 0.25)
+    spec = Spec(
+        model="shufflenetv2_0.5x",
+        class_names=("a", "b"),
+        strides=detector.strides,
+        preprocess=Preprocess(height=64, width=64),
+    )
+    save_checkpoint(tmp_path / "gated.pt", quantized, spec)
+    back = load_checkpoint(tmp_path / "gated.pt").detector
+    assert isinstance(back, QuantizedDetector) and back.recipe == quantized.recipe
+    assert (back(images()) == quantized(images())).all()
+
+
+def test_a_gate_needs_statistics_that_are_there() -> None:
+    gate = Gate(nn.BatchNorm2d(3), 127, 6.0)
+    assert gate.unit.tolist() == pytest.approx([1.0] * 3, abs=1e-4)
+    assert gate.quantizer.bound == 6.0 and "opened" not in gate.state_dict()
