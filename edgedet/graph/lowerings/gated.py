@@ -66,7 +66,7 @@ def gate_convolutions(master: ModelProto, gates: Mapping[str, LayerGate]) -> Mod
 
 
 def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
-    """Replaces a convolution by the operator, and the addition of the bias."""
+    """Replaces a convolution by the operator."""
     dequantizer = producer_of(input_of(conv, 1))
     quantizer = producer_of(input_of(dequantizer, 0))
     weight, scale = array_of(input_of(quantizer, 0)), array_of(input_of(quantizer, 1))
@@ -79,6 +79,7 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
         "weight_scale": scale,
         "threshold": gate.thresholds.astype(np.float32).reshape(-1, 1, 1),
         "sign": gate.signs.astype(np.float32).reshape(-1, 1, 1),
+        "bias": array_of(input_of(conv, 2)) if len(conv.inputs) == 3 else np.zeros(len(codes), np.float32),
     }
     inputs = [initializer(graph, f"{layer}.gate/{name}", np.asarray(value)) for name, value in constants.items()]
     convolution = {
@@ -91,10 +92,6 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
     )
     result = insert(graph, conv, operator)
     result.shape = conv.outputs[0].shape
-    if len(conv.inputs) == 3:
-        bias = initializer(graph, f"{layer}.gate/bias", array_of(input_of(conv, 2)).reshape(-1, 1, 1))
-        result = insert(graph, conv, ir.node("Add", [result, bias], name=f"{layer}/Add"))
-        result.shape = conv.outputs[0].shape
     ir.convenience.replace_all_uses_with(conv.outputs[0], result)
     graph.remove(conv, safe=True)
 
