@@ -19,6 +19,7 @@ from edgedet.graph.lowerings.editing import (
     insert,
     producer_of,
 )
+from edgedet.models.quantized.codes import HIGHEST_UNSIGNED
 from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
 from edgedet.ops.gated_conv.definition import GatedConv
 
@@ -88,7 +89,11 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
     }
     attributes = {**convolution, **gate_attributes(gate.definition)}
     operator = ir.node(
-        OP_TYPE, [input_of(conv, 0), *inputs], domain=DOMAIN, attributes=attributes, name=f"{layer}/{OP_TYPE}"
+        OP_TYPE,
+        [_source(conv, gate.definition), *inputs],
+        domain=DOMAIN,
+        attributes=attributes,
+        name=f"{layer}/{OP_TYPE}",
     )
     result = insert(graph, conv, operator)
     result.shape = conv.outputs[0].shape
@@ -96,9 +101,23 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
     graph.remove(conv, safe=True)
 
 
+def _source(conv: ir.Node, gate: GatedConv) -> ir.Value:
+    """What the operator reads: the convolution's input, before it was rounded to fewer codes than 8 bits have.
+
+    The operator rounds and cuts off itself, and no integer kernel stands for a convolution with a cut behind it.
+    """
+    value = input_of(conv, 0)
+    if gate.highest - gate.lowest >= HIGHEST_UNSIGNED:
+        return value
+    value = input_of(producer_of(input_of(producer_of(value), 0)), 0)
+    cut = value.producer()
+    is_of_grid = cut is not None and cut.op_type == "Clip" and float(array_of(input_of(cut, 1))) < 0
+    return input_of(cut, 0) if cut is not None and is_of_grid else value
+
+
 def _drop_unread(graph: ir.Graph) -> None:
-    """Removes the quantizers of weights that nothing reads any more."""
+    """Removes what rounds weights and inputs that nothing reads any more."""
     for node in reversed(list(graph)):
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.outputs[0].uses():
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Clip") and not node.outputs[0].uses():
             graph.remove(node, safe=True)
     drop_unused_initializers(graph)

@@ -102,8 +102,9 @@ def function_body(gate: GatedConv, opset: int) -> FunctionProto:
     A model has one function of this name: its gates may differ in their codes, but not in these two.
 
     Inputs: `x [B, C, H, W]`, `x_scale []`, `high_scale []` (`2^k x_scale`), `weights [O, C / groups, kh, kw]` int8,
-    `weight_scale [O]`, `threshold [O, 1, 1]`, `sign [O, 1, 1]`, `bias [O]`, all others float32. The CPU kernel asks that
-    all but `x` be constant. Attributes: `strides`, `pads` and `group` of the convolution, and those of `gate_attributes`.
+    `weight_scale [O]`, `threshold [O, 1, 1]`, `sign [O, 1, 1]`, `bias [O]`, all others float32. The CPU kernel asks
+    that all but `x` be constant. Attributes: `strides`, `pads` and `group` of the convolution, and those of
+    `gate_attributes`.
     """
     values = {
         "SPREAD": _SPREAD[gate.granularity],
