@@ -183,6 +183,7 @@ def gated(gate: GatedConv, weights: NDArray[Any], threshold: float) -> Layer:
         "w_scale": np.full(len(weights), WEIGHT_SCALE, np.float32),
         "threshold": thresholds,
         "sign": np.ones((len(weights), 1, 1), np.float32),
+        "bias": np.zeros(len(weights), np.float32),
     }
     attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, **gate_attributes(gate)}
     return Layer([helper.make_node(OP_TYPE, ["x", *constants], ["y"], domain=DOMAIN, **attributes)], constants)

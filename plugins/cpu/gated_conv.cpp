@@ -81,7 +81,8 @@ GatedConvolution<Value>::GatedConvolution(const GatedConv& gate, Grid x, Grid y,
         const double unit = static_cast<double>(x.scale) * weights.scale[channel];
         const double bound = weights.threshold[channel] / unit;
         const auto low = static_cast<float>(unit / unit_of_y);
-        finish_.push_back({low * static_cast<float>(gate.step), low, y.zero_point});
+        const auto bias = static_cast<float>(weights.bias[channel] / unit_of_y);
+        finish_.push_back({low * static_cast<float>(gate.step), low, bias, y.zero_point});
         const float sign = std::isnan(bound) ? 0.0F : weights.sign[channel];
         open_.push_back({sign > 0 ? limit(std::floor(bound / step)) : NEVER_ABOVE,
                          sign < 0 ? limit(std::ceil(bound / step)) : NEVER_BELOW});

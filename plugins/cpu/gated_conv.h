@@ -16,7 +16,7 @@ namespace edgedet::cpu {
 struct GatedWeights {
     const int8_t* codes;  // [outputs, inputs, height, width]
     int64_t outputs, inputs, height, width;
-    const float *scale, *threshold, *sign;  // [outputs]
+    const float *scale, *threshold, *sign, *bias;  // [outputs]
 };
 
 // Values are `scale` times whole numbers, which bytes hold plus the zero point; float32 has none.
@@ -75,6 +75,7 @@ private:
     std::vector<Finish> finish_;   // of each output
     std::vector<Gate> open_;
     mutable std::mutex mutex_;
-    mutable std::vector<std::unique_ptr<Scratch>> free_;};
+    mutable std::vector<std::unique_ptr<Scratch>> free_;
+};
 
 }  // namespace edgedet::cpu

@@ -100,7 +100,7 @@ template <typename Value>
 EDGEDET_INLINED void predict(const int32_t* sums, int64_t count, const Finish finish, const Gate gate,
                              Value* __restrict y, int32_t* __restrict wanted) {
     for (int64_t i = 0; i < count; ++i) {
-        write(static_cast<float>(sums[i]) * finish.high, finish.zero_point, y + i);
+        write(static_cast<float>(sums[i]) * finish.high + finish.bias, finish.zero_point, y + i);
         wanted[i] |= (sums[i] > gate.above) | (sums[i] < gate.below);
     }
 }
@@ -110,7 +110,7 @@ EDGEDET_INLINED void update(const int32_t* sums, const int32_t* low, const int32
                             const Finish finish, Value* __restrict y) {
     for (int64_t i = 0; i < count; ++i) {
         const float added = open[i] != 0 ? static_cast<float>(low[i]) * finish.low : 0.0F;
-        write(static_cast<float>(sums[i]) * finish.high + added, finish.zero_point, y + i);
+        write(static_cast<float>(sums[i]) * finish.high + added + finish.bias, finish.zero_point, y + i);
     }
 }
 
@@ -126,7 +126,7 @@ EDGEDET_INLINED void update_gathered(const int32_t* sums, const int32_t* low, co
         for (int64_t i = 0; i < here; ++i) gathered[i] = sums[places[i]];
         for (int64_t i = 0; i < here; ++i) {
             const float value = static_cast<float>(gathered[i]) * finish.high + static_cast<float>(low[i]) * finish.low;
-            write(value, finish.zero_point, made + i);
+            write(value + finish.bias, finish.zero_point, made + i);
         }
         for (int64_t i = 0; i < here; ++i) y[places[i]] = made[i];
     }

@@ -14,9 +14,9 @@ struct Split {
     uint32_t flipped;
 };
 
-// What sums are multiplied with; and the zero point of bytes.
+// What sums are multiplied with, and what is added; and the zero point of bytes.
 struct Finish {
-    float high, low;
+    float high, low, bias;
     int32_t zero_point;
 };
 

@@ -20,7 +20,7 @@ class GatedConvKernel {
 public:
     static constexpr bool OF_BYTES = std::is_same_v<Value, uint8_t>;
     static constexpr const char* NAME = OF_BYTES ? "EdgeDetQGatedConv" : "EdgeDetGatedConv";
-    static constexpr size_t INPUTS = OF_BYTES ? 10 : 7, OUTPUTS = 1;
+    static constexpr size_t INPUTS = OF_BYTES ? 11 : 8, OUTPUTS = 1;
 
     static constexpr ONNXTensorElementDataType input(size_t index) {
         if (index == WEIGHTS) return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8;
@@ -60,7 +60,8 @@ public:
                                                 shape[3],
                                                 scale,
                                                 constant<float>(info, THRESHOLD, "threshold", outputs),
-                                                constant<float>(info, SIGN, "sign", outputs)};
+                                                constant<float>(info, SIGN, "sign", outputs),
+                                                constant<float>(info, BIAS, "bias", outputs)};
         convolution_ = std::make_unique<edgedet::cpu::GatedConvolution<Value>>(gate, x, y, packed);
     }
 
@@ -70,7 +71,7 @@ public:
 
 private:
     enum Input : size_t {
-        X, X_SCALE, HIGH_SCALE, WEIGHTS, WEIGHT_SCALE, THRESHOLD, SIGN, X_ZERO_POINT, Y_SCALE, Y_ZERO_POINT
+        X, X_SCALE, HIGH_SCALE, WEIGHTS, WEIGHT_SCALE, THRESHOLD, SIGN, BIAS, X_ZERO_POINT, Y_SCALE, Y_ZERO_POINT
     };
     static constexpr int64_t MOST_DEPTH = 65536;  // sums of more might not fit into 32 bits
 

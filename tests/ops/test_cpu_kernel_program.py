@@ -108,7 +108,8 @@ def test_every_kernel_of_a_gated_convolution_gives_what_the_reference_gives(
         thresholds = (rng.normal(0, 3 * largest * highest, outputs).round() + 0.5).astype(np.float32)
         signs = rng.choice([-1.0, 1.0], outputs).astype(np.float32)
         sizes = (gate.step, lowest, highest, place, 3, stride, padding, groups, outputs, inputs, side, height, width)
-        floats = [np.ones(1 + outputs), thresholds, signs]
+        bias = rng.integers(-999, 1000, outputs).astype(np.float32)
+        floats = [np.ones(1 + outputs), thresholds, signs, bias]
         given = struct.pack("<13q", *sizes) + b"".join(part.astype("<f4").tobytes() for part in floats)
         given += weights.astype(np.int8).tobytes() + codes.astype("<f4").tobytes()
         convolution = {"stride": stride, "padding": padding, "groups": groups}
@@ -116,4 +117,5 @@ def test_every_kernel_of_a_gated_convolution_gives_what_the_reference_gives(
         for name in names:
             done = subprocess.run([*command, name], input=given, stdout=subprocess.PIPE, check=True, timeout=300)
             found = np.frombuffer(done.stdout, "<f4").reshape(expected.shape)
-            np.testing.assert_array_equal(found, expected.astype(np.float32), err_msg=f"{name}, {granularity}")
+            biased = expected.astype(np.float32) + bias[:, None, None]
+            np.testing.assert_array_equal(found, biased, err_msg=f"{name}, {granularity}")

@@ -169,6 +169,17 @@ def test_pytorch_gives_what_the_reference_gives(gate: GatedConv, seed: int, grou
     assert (is_open.bool().expand(expected.shape).numpy() == opened).all()
 
 
+def bias_of(scene: Scene) -> NDArray[Any]:
+    """`[O]`, in the units of codes times weights."""
+    return 37 * np.arange(len(scene["weights"])) - 100
+
+
+def biased(gate: GatedConv, scene: Scene, scale: float) -> NDArray[np.float32]:
+    """The reference's result for codes times the scale, with the bias, which is added to float32."""
+    result, bias = gated_conv(gate, **scene)[0] * scale, bias_of(scene) * scale
+    return result.astype(np.float32) + bias.astype(np.float32)[:, None, None]
+
+
 def model(gate: GatedConv, scene: Scene, scale: float, **changes: Any) -> onnx.ModelProto:
     """The operator and its body, of codes times the scale; weights are codes times their channel's scale."""
     padding, stride = scene["padding"], scene["stride"]
@@ -180,6 +191,7 @@ def model(gate: GatedConv, scene: Scene, scale: float, **changes: Any) -> onnx.M
         "weight_scale": weight_scale,
         "threshold": (scene["thresholds"] * scale * weight_scale).astype(np.float32).reshape(-1, 1, 1),
         "sign": scene["signs"].astype(np.float32).reshape(-1, 1, 1),
+        "bias": (bias_of(scene) * scale * weight_scale).astype(np.float32),
     }
     attributes = {"strides": [stride] * 2, "pads": [padding] * 4, "group": scene["groups"], **gate_attributes(gate)}
     constants.update((name, value) for name, value in changes.items() if name in constants)
@@ -239,8 +251,7 @@ def in_onnxruntime(
 @settings(max_examples=15)
 def test_the_onnx_body_gives_what_the_reference_gives(gate: GatedConv, seed: int, groups: int, scale: float) -> None:
     one = scene(gate, seed, groups)
-    expected, _ = gated_conv(gate, **one)
-    assert (in_onnxruntime(gate, one, scale) == (expected * scale).astype(np.float32)).all()
+    assert (in_onnxruntime(gate, one, scale) == biased(gate, one, scale)).all()
 
 
 needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason="not built: make operators")
@@ -296,9 +307,9 @@ class TestOperator:
     def test_any_shape_gives_what_the_reference_gives(
         self, drawn: tuple[GatedConv, Scene], scale: float, threads: int
     ) -> None:
-        """Each part is rounded to float32 once, and their sum."""
+        """Each part is rounded to float32 once, and their sum, and that with the bias."""
         gate, one = drawn
-        expected = gated_conv(gate, **one)[0] * scale
+        expected = (gated_conv(gate, **one)[0] + bias_of(one)[:, None, None]) * scale
         found = in_onnxruntime(gate, one, scale, operators=True, threads=threads)
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=3e-7, atol=0 if gate.low_bits < 8 else 4 * scale)
@@ -323,9 +334,10 @@ class TestOperator:
         """Of scales of 1 and a power of two for the result, so that nothing is rounded but once."""
         gate, one = drawn
         x_zero_point = 128 if gate.lowest < 0 else 0
-        y_scale = 2.0 ** np.ceil(np.log2(np.abs(gated_conv(gate, **one)[0]).max() / 100 + 1))
+        result = gated_conv(gate, **one)[0] + bias_of(one)[:, None, None]
+        y_scale = 2.0 ** np.ceil(np.log2(np.abs(result).max() / 100 + 1))
         made = between_quantizers(model(gate, one, 1.0), x_zero_point, y_scale, y_zero_point)
-        expected = np.rint(gated_conv(gate, **one)[0] / y_scale) + y_zero_point
+        expected = np.rint(result / y_scale) + y_zero_point
         (found,) = started(made, operators=True).run(None, {"x": (one["codes"] + x_zero_point).astype(np.uint8)})
         np.testing.assert_array_equal(found, np.clip(expected, 0, 255))
 
@@ -360,7 +372,7 @@ class TestOperator:
         x[0] = -np.inf
         x[1, 0, 0] = np.nan
         ends = np.clip(np.nan_to_num(x, nan=gate.lowest), gate.lowest, gate.highest)
-        expected, _ = gated_conv(gate, **{**one, "codes": ends})
+        expected = biased(gate, {**one, "codes": ends}, 1.0)
         assert (session.run(None, {"x": x})[0] == expected).all()
 
     @needs_library
@@ -378,6 +390,7 @@ class TestOperator:
             ({"x_scale": np.float32(0)}, "x_scale above 0"),
             ({"high_scale": np.float32(3)}, "high_scale of step times x_scale"),
             ({"weight_scale": np.ones(5, np.float32)}, "weight_scale of 6 values"),
+            ({"bias": np.ones(1, np.float32)}, "bias of 6 values"),
             ({"weights": np.ones((6, 4, 1), np.int8)}, r"weights \[O, C / group, kh, kw\]"),
         ],
     )

@@ -19,6 +19,7 @@ from edgedet.graph.lowerings.editing import (
     insert,
     producer_of,
 )
+from edgedet.models.quantized.codes import HIGHEST_UNSIGNED
 from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, function_body, gate_attributes
 from edgedet.ops.gated_conv.definition import GatedConv
 
@@ -66,7 +67,7 @@ def gate_convolutions(master: ModelProto, gates: Mapping[str, LayerGate]) -> Mod
 
 
 def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
-    """Replaces a convolution by the operator, and the addition of the bias."""
+    """Replaces a convolution by the operator."""
     dequantizer = producer_of(input_of(conv, 1))
     quantizer = producer_of(input_of(dequantizer, 0))
     weight, scale = array_of(input_of(quantizer, 0)), array_of(input_of(quantizer, 1))
@@ -79,6 +80,7 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
         "weight_scale": scale,
         "threshold": gate.thresholds.astype(np.float32).reshape(-1, 1, 1),
         "sign": gate.signs.astype(np.float32).reshape(-1, 1, 1),
+        "bias": array_of(input_of(conv, 2)) if len(conv.inputs) == 3 else np.zeros(len(codes), np.float32),
     }
     inputs = [initializer(graph, f"{layer}.gate/{name}", np.asarray(value)) for name, value in constants.items()]
     convolution = {
@@ -87,21 +89,35 @@ def _gate(graph: ir.Graph, conv: ir.Node, layer: str, gate: LayerGate) -> None:
     }
     attributes = {**convolution, **gate_attributes(gate.definition)}
     operator = ir.node(
-        OP_TYPE, [input_of(conv, 0), *inputs], domain=DOMAIN, attributes=attributes, name=f"{layer}/{OP_TYPE}"
+        OP_TYPE,
+        [_source(conv, gate.definition), *inputs],
+        domain=DOMAIN,
+        attributes=attributes,
+        name=f"{layer}/{OP_TYPE}",
     )
     result = insert(graph, conv, operator)
     result.shape = conv.outputs[0].shape
-    if len(conv.inputs) == 3:
-        bias = initializer(graph, f"{layer}.gate/bias", array_of(input_of(conv, 2)).reshape(-1, 1, 1))
-        result = insert(graph, conv, ir.node("Add", [result, bias], name=f"{layer}/Add"))
-        result.shape = conv.outputs[0].shape
     ir.convenience.replace_all_uses_with(conv.outputs[0], result)
     graph.remove(conv, safe=True)
 
 
+def _source(conv: ir.Node, gate: GatedConv) -> ir.Value:
+    """What the operator reads: the convolution's input, before it was rounded to fewer codes than 8 bits have.
+
+    The operator rounds and cuts off itself, and no integer kernel stands for a convolution with a cut behind it.
+    """
+    value = input_of(conv, 0)
+    if gate.highest - gate.lowest >= HIGHEST_UNSIGNED:
+        return value
+    value = input_of(producer_of(input_of(producer_of(value), 0)), 0)
+    cut = value.producer()
+    is_of_grid = cut is not None and cut.op_type == "Clip" and float(array_of(input_of(cut, 1))) < 0
+    return input_of(cut, 0) if cut is not None and is_of_grid else value
+
+
 def _drop_unread(graph: ir.Graph) -> None:
-    """Removes the quantizers of weights that nothing reads any more."""
+    """Removes what rounds weights and inputs that nothing reads any more."""
     for node in reversed(list(graph)):
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.outputs[0].uses():
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Clip") and not node.outputs[0].uses():
             graph.remove(node, safe=True)
     drop_unused_initializers(graph)

@@ -3,7 +3,8 @@
 ONNX Runtime's fast integer kernels take unsigned activations and signed weights; signed activations fall back to slow
 ones. A tensor that is never negative takes zero point 0 over the same clipping range, which refines its grid from 127
 steps to 255, and an activation whose bounds the grid's ends imply vanishes into the quantizer. Any other tensor takes
-zero point 128 on the same grid. What the integer kernels are slow at is rearranged, without another result.
+zero point 128 on the same grid. What the integer kernels are slow at is rearranged, without another result, and gated
+convolutions between integers have their quantizers in them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from edgedet.graph.lowerings.editing import (
     producer_of,
     quantizers,
 )
+from edgedet.graph.lowerings.gated_bytes import gate_bytes
 from edgedet.graph.lowerings.mish import use_mish_operator
 from edgedet.graph.lowerings.rearranging import pack_first_convolution, pack_narrow_convolutions, tile_upsampled_maps
 from edgedet.graph.lowerings.row_products import find_rows, multiply_rows
+from edgedet.graph.lowerings.shared_grids import round_sources, share_quantizers
 from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED, LOWEST
 
 SIGNED_ZERO_POINT = -LOWEST
@@ -42,6 +45,8 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     """
     model = ir.from_proto(master)
     graph = model.graph
+    round_sources(graph)
+    share_quantizers(graph)
     logits = find_rows(graph)
     products = {conv for rows in logits for conv in rows.convs}
     for conv in [node for node in graph if node.op_type == "Conv" and node not in products]:
@@ -65,6 +70,7 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
     pack_narrow_convolutions(graph)
     tile_upsampled_maps(graph)
     use_mish_operator(model)
+    gate_bytes(model)
     drop_unused_initializers(graph)
     return ir.to_proto(model)
 

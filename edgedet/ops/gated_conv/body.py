@@ -1,7 +1,8 @@
 """The gated convolution as a function of standard ONNX operators: two quantized convolutions, a comparison, a choice.
 
 Codes are written as a runtime's quantized graph has them: `x` is float, and its codes are `round(x / x_scale)`, cut off
-at `lowest` and `highest`. Thresholds are in the units of the result, `codes * x_scale * weights * weight_scale`.
+at `lowest` and `highest`. Thresholds are in the units of the result, `codes * x_scale * weights * weight_scale`, and so
+is the bias, which is added behind the gate: no threshold is compared with it.
 Codes are split as whole numbers: half a step would be rounded either way of `x / high_scale`.
 """
 
@@ -20,7 +21,7 @@ DOMAIN, OP_TYPE, QUANTIZED_OP_TYPE = "edgedet", "EdgeDetGatedConv", "EdgeDetQGat
 _TEXT = """
 <opset_import: ["" : OPSET], domain: "DOMAIN">
 OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
-(x, x_scale, high_scale, weights, weight_scale, threshold, sign) => (y)
+(x, x_scale, high_scale, weights, weight_scale, threshold, sign, bias) => (y)
 {
   none = Constant <value_float = 0.0> ()
   unit = Constant <value_float = 1.0> ()
@@ -58,19 +59,22 @@ OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
   SPREAD
   open = Greater (strongest, none)
   whole = Add (predicted, update)
-  y = Where (open, whole, predicted)
+  chosen = Where (open, whole, predicted)
+  sides = Constant <value = int64[2] {1, 2}> ()
+  bias_of_channel = Unsqueeze (bias, sides)
+  y = Add (chosen, bias_of_channel)
 }
 """
 
 _QUANTIZED_TEXT = """
 <opset_import: ["" : OPSET, "DOMAIN" : 1], domain: "DOMAIN">
 QUANTIZED_OP_TYPE <strides, pads, group, step, lowest, highest, granularity, tile>
-(x, x_scale, high_scale, weights, weight_scale, threshold, sign, x_zero_point, y_scale, y_zero_point) => (y)
+(x, x_scale, high_scale, weights, weight_scale, threshold, sign, bias, x_zero_point, y_scale, y_zero_point) => (y)
 {
   real = DequantizeLinear (x, x_scale, x_zero_point)
   result = DOMAIN.OP_TYPE <strides: ints = @strides, pads: ints = @pads, group: int = @group, step: int = @step,
     lowest: int = @lowest, highest: int = @highest, granularity: string = @granularity, tile: int = @tile>
-    (real, x_scale, high_scale, weights, weight_scale, threshold, sign)
+    (real, x_scale, high_scale, weights, weight_scale, threshold, sign, bias)
   y = QuantizeLinear (result, y_scale, y_zero_point)
 }
 """
@@ -80,9 +84,9 @@ _SPREAD = {
     "pixel": "strongest = ReduceMax <axes = [1], keepdims = 1> (wish)",
     "tile": """of_pixel = ReduceMax <axes = [1], keepdims = 1> (wish)
   of_tile = MaxPool <kernel_shape = [TILE, TILE], strides = [TILE, TILE], ceil_mode = 1> (of_pixel)
-  sides = Constant <value = float[4] {1.0, 1.0, TILE.0, TILE.0}> ()
+  growth = Constant <value = float[4] {1.0, 1.0, TILE.0, TILE.0}> ()
   grown = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> \
-(of_tile, , sides)
+(of_tile, , growth)
   size = Shape <start = 2, end = 4> (wish)
   first = Constant <value = int64[2] {0, 0}> ()
   plane = Constant <value = int64[2] {2, 3}> ()
@@ -98,8 +102,9 @@ def function_body(gate: GatedConv, opset: int) -> FunctionProto:
     A model has one function of this name: its gates may differ in their codes, but not in these two.
 
     Inputs: `x [B, C, H, W]`, `x_scale []`, `high_scale []` (`2^k x_scale`), `weights [O, C / groups, kh, kw]` int8,
-    `weight_scale [O]`, `threshold [O, 1, 1]`, `sign [O, 1, 1]`, all others float32. The CPU kernel asks that all but
-    `x` be constant. Attributes: `strides`, `pads` and `group` of the convolution, and those of `gate_attributes`.
+    `weight_scale [O]`, `threshold [O, 1, 1]`, `sign [O, 1, 1]`, `bias [O]`, all others float32. The CPU kernel asks
+    that all but `x` be constant. Attributes: `strides`, `pads` and `group` of the convolution, and those of
+    `gate_attributes`.
     """
     values = {
         "SPREAD": _SPREAD[gate.granularity],

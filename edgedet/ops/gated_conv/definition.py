@@ -31,8 +31,9 @@ class GatedConv:
        with the map).
     4. Update. The result is `p + conv(low, weights)` where the gate is open, and `p` elsewhere.
 
-    All sums are exact integers; there is no bias. A threshold of minus infinity opens the gate everywhere, and gives
-    the convolution of `q`; one of infinity opens it nowhere, and gives that of `high`.
+    All sums are exact integers. Operators add a bias to the result, which no threshold is compared with. A threshold
+    of minus infinity opens the gate everywhere, and gives the convolution of `q`; one of infinity opens it nowhere, and
+    gives that of `high`.
 
     A normalisation behind the convolution, `y = factor * (p - mean) + offset`, may be folded into weights and bias:
     then thresholds are multiplied by the factor, and the sign is the factor's (`reference.folded`).
