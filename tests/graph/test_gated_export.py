@@ -56,7 +56,7 @@ def gated(detector: Detector, gating: Gating, keep_float: tuple[str, ...] = ()) 
     images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     recipe = Recipe(keep_float=keep_float, gating=gating)
     made = quantize(detector, observe(detector, lambda: [(images, "noise")]), method="max", recipe=recipe)
-    start_thresholds(made, [images], 0.25)
+    start_thresholds(made, images, 0.25)
     return made
 
 

@@ -56,8 +56,8 @@ def test_thresholds_learn_and_stay_near_where_they_started(
 ) -> None:
     folder = run(settings, tmp_path / "run", best, open=0.4)
     detector, layers = gated_of(folder / "last.pt")
-    assert detector.recipe.gating is not None and list(layers) == list(detector.recipe.gating.layers)
-    assert len(layers) > 30
+    assert detector.recipe.gating is not None and set(layers) == set(detector.recipe.gating.layers)
+    assert len(layers) > 15
     apart = torch.cat([conv.gate.threshold - conv.gate.resting for conv in layers.values()])
     assert 0 < float(apart.abs().max()) < 1
     for record in records(folder):
