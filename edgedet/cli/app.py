@@ -22,6 +22,7 @@ from edgedet.cli import (
     inspect,
     lint,
     models,
+    pg,
     predict,
     quantize,
     recipes,
@@ -92,6 +93,7 @@ app.command("train")(train.command)
 app.command("sweep")(sweep.command)
 app.command("eval")(eval_verb.command)
 app.command("predict")(predict.command)
+app.add_typer(pg.app, name="pg")
 app.command("quantize")(quantize.command)
 app.command("export")(export.command)
 app.command("build")(build.command)

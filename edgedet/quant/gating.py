@@ -71,12 +71,22 @@ def _quantile(wishes: Tensor, share: float) -> Tensor:
     return torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
 
 
+def decisions(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+    """Where the gate is open for an input, 1 or 0: `[B, O, H, W]`, or `[B, 1, H, W]` where channels decide together."""
+    return (pytorch.strongest(conv.definition, _wish(conv, x, conv.gate.bounds())) > 0).to(x.dtype)
+
+
 def _wishes(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
     """What a gate would be decided by with thresholds of 0: `[O, N]`, or `[1, N]` where channels decide together."""
+    wishes = pytorch.strongest(conv.definition, _wish(conv, x, conv.gate.center))
+    return wishes.transpose(0, 1).flatten(1)
+
+
+def _wish(conv: GatedQuantizedConv2d, x: Tensor, bounds: Tensor) -> Tensor:
+    """Of each result, `[B, O, H, W]`, above bounds `[O]`."""
     gate = conv.gate
     high, _ = pytorch.split(conv.definition, gate.quantizer(x), gate.quantizer.scale)
-    wishes = pytorch.wishes(_result(conv, high), gate.center, gate.sign, gate.unit)
-    return pytorch.strongest(conv.definition, wishes).transpose(0, 1).flatten(1)
+    return pytorch.wishes(_result(conv, high), bounds, gate.sign, gate.unit)
 
 
 def _result(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ VERBS = [
     "report",
     "doctor",
     "demo",
+    "pg",
 ]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 

@@ -1,0 +1,264 @@
+"""What the gates of a detector do on images: how often they open, what that saves, and what it is worth.
+
+Savings are counted in bits that are multiplied, which is no time: a speed-up is measured (`edgedet bench`), never
+derived.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgedet.data.find import read_dataset, split_of
+from edgedet.errors import EdgedetError
+from edgedet.evaluate.run import evaluate
+from edgedet.models.checkpoint import load_checkpoint
+from edgedet.models.detector import DecodedDetector
+from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
+from edgedet.ops.gated_conv import pytorch
+from edgedet.ops.gated_conv.definition import average_bits
+from edgedet.progress import Track, no_progress
+from edgedet.quant.gating import FAR, decisions, one_threshold
+from edgedet.quant.images import tensors
+from edgedet.runtime.backends.torch import TorchBackend
+from edgedet.runtime.detector import Detector
+from edgedet.spec import Spec
+
+WEIGHT_BITS = 8
+TILE = 8
+"""Side of the tiles that opened gates are counted in, whatever they decide for."""
+
+THRESHOLD_IMAGES = 16
+"""On which the one threshold of a comparison is chosen."""
+
+
+@dataclass(frozen=True)
+class LayerGates:
+    """What the gate of a convolution does.
+
+    Attributes:
+        layer: its module path.
+        macs: multiply-accumulates for an image.
+        open: share of the results that are updated, over all images; 0 to 1, as are all shares.
+        open_p5, open_p50, open_p95: percentiles of that over the images.
+        open_pixels: share of the positions with any update.
+        open_tiles: share of the tiles of 8 x 8 positions with any update: what a kernel that skips tiles computes.
+        bits: of an activation that are multiplied, on average.
+    """
+
+    layer: str
+    macs: int
+    open: float
+    open_p5: float
+    open_p50: float
+    open_p95: float
+    open_pixels: float
+    open_tiles: float
+    bits: float
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """A gated detector beside the same weights without its gates.
+
+    Attributes:
+        layers: in the order of computation.
+        bits: of the activations of all gated convolutions, weighted by their multiply-accumulates.
+        bit_operations: multiply-accumulates times the bits of weights and activations, of the gated convolutions.
+        tile_bit_operations: the same, were every position of a tile with an update updated.
+        high_bit_operations, full_bit_operations: the same without any update, and with all.
+        accuracy: mAP50-95 of the detector (`gated`); with all bits (`full`) and the high ones alone (`high`); with as
+            many updates of each layer at random (`random`); and with one threshold for all, chosen for as many (`one`).
+        images: how many the figures are of.
+        split: which they are.
+    """
+
+    layers: tuple[LayerGates, ...]
+    bits: float
+    bit_operations: float
+    tile_bit_operations: float
+    high_bit_operations: float
+    full_bit_operations: float
+    accuracy: dict[str, float]
+    images: int
+    split: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain record, ready for JSON."""
+        return asdict(self)
+
+
+def report_gates(
+    model: Path, data: Path, *, split: str = "val", limit: int | None = None, track: Track = no_progress
+) -> GateReport:
+    """Runs a gated checkpoint over a split, and the same weights with other gates.
+
+    Args:
+        model: a checkpoint trained with `--pg`.
+        data: the dataset.
+        split: of the dataset.
+        limit: at most so many images, spread over the split by every so many-th; None takes all.
+        track: watches the long loops.
+
+    Raises:
+        EdgedetError: the checkpoint has no gates, or the images do not do.
+    """
+    detector, spec = load_gated(model)
+    dataset = read_dataset(data)
+    samples = split_of(dataset, split)
+    samples = samples if limit is None else samples[:: max(1, -(-len(samples) // limit))]
+
+    def judge(variant: QuantizedDetector) -> float:
+        return evaluate(_runtime(variant, spec), samples, dataset.class_names, batch=1, track=track).metrics.map
+
+    with _watched(detector) as seen:
+        accuracy = {"gated": judge(detector)}
+    layers = tuple(_layer(name, conv, *seen[name]) for name, conv in gated_layers(detector.network).items())
+    some = torch.cat([tensor for tensor, _ in tensors(samples[:THRESHOLD_IMAGES], spec.preprocess, no_progress)])
+    share = sum(one.open * one.macs for one in layers) / sum(one.macs for one in layers)
+    for name, variant in _variants(detector, layers, some, share).items():
+        accuracy[name] = judge(variant)
+    return _report(detector, layers, accuracy, len(samples), split)
+
+
+def load_gated(model: Path) -> tuple[QuantizedDetector, Spec]:
+    """The detector of a checkpoint with gates, in eval mode.
+
+    Raises:
+        EdgedetError: it has none.
+    """
+    checkpoint = load_checkpoint(model)
+    if not isinstance(checkpoint.detector, QuantizedDetector) or checkpoint.detector.recipe.gating is None:
+        raise EdgedetError("the checkpoint has no gated convolutions", where=model, fix="train one with --pg")
+    return checkpoint.detector, checkpoint.spec
+
+
+@contextmanager
+def _watched(detector: QuantizedDetector) -> Iterator[dict[str, tuple[list[Tensor], list[int]]]]:
+    """By layer, for each image: shares of results, positions and tiles that are updated; and multiply-accumulates."""
+    seen: dict[str, tuple[list[Tensor], list[int]]] = {name: ([], []) for name in gated_layers(detector.network)}
+
+    def watching(name: str) -> Callable[..., None]:
+        def see(conv: GatedQuantizedConv2d, args: tuple[Tensor], result: Tensor) -> None:
+            is_open = decisions(conv, args[0])
+            pixels = is_open.amax(dim=1, keepdim=True)
+            tiles = nn.functional.max_pool2d(pixels, TILE, ceil_mode=True)
+            seen[name][0].append(torch.stack([one.mean() for one in (is_open, pixels, tiles)]))
+            seen[name][1].append(conv.weight[0].numel() * result[0].numel())
+
+        return see
+
+    hooks = [conv.register_forward_hook(watching(name)) for name, conv in gated_layers(detector.network).items()]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layer(name: str, conv: GatedQuantizedConv2d, shares: Sequence[Tensor], macs: Sequence[int]) -> LayerGates:
+    found = torch.stack(list(shares)).double().numpy()
+    results, pixels, tiles = found.mean(axis=0).tolist()
+    p5, p50, p95 = np.percentile(found[:, 0], [5, 50, 95]).tolist()
+    return LayerGates(name, macs[0], results, p5, p50, p95, pixels, tiles, bits=average_bits(conv.definition, results))
+
+
+def _variants(
+    detector: QuantizedDetector, layers: Sequence[LayerGates], images: Tensor, share: float
+) -> dict[str, QuantizedDetector]:
+    """The same weights with other gates."""
+    found = {name: copy.deepcopy(detector) for name in ("full", "high", "random", "one")}
+    for name, threshold in (("full", -FAR), ("high", FAR)):
+        for conv in gated_layers(found[name].network).values():
+            conv.gate.rest_(torch.full_like(conv.gate.threshold, threshold))
+    for seed, one in enumerate(layers):
+        conv = gated_layers(found["random"].network)[one.layer]
+        found["random"].network.set_submodule(one.layer, RandomlyGated(conv, one.open, seed))
+    one_threshold(found["one"], images, share)
+    return found
+
+
+class RandomlyGated(nn.Module):
+    """A gated convolution whose gate opens at random, the same way in every run.
+
+    Args:
+        conv: the convolution.
+        share: of the decisions that are for the update.
+        seed: of the choices.
+    """
+
+    def __init__(self, conv: GatedQuantizedConv2d, share: float, seed: int) -> None:
+        super().__init__()
+        self._conv, self._share = conv, share
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv = self._conv
+        gate, definition = conv.gate, conv.definition
+        parts = pytorch.split(definition, gate.quantizer(x), gate.quantizer.scale)
+        weight = conv.weight_quantizer(conv.weight)
+        high, low = (nn.functional.conv2d(part, weight, None, conv.stride, conv.padding) for part in parts)
+        batch, channels, height, width = high.shape
+        side = definition.tile if definition.granularity == "tile" else 1
+        shape = [batch, channels if definition.granularity == "element" else 1, -(-height // side), -(-width // side)]
+        is_open = (torch.rand(shape, generator=self._generator) < self._share).to(high)
+        is_open = is_open.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)[..., :height, :width]
+        result = high + is_open * low
+        return result if conv.bias is None else result + conv.bias.view(-1, 1, 1)
+
+
+def _report(
+    detector: QuantizedDetector, layers: tuple[LayerGates, ...], accuracy: dict[str, float], images: int, split: str
+) -> GateReport:
+    convs = gated_layers(detector.network)
+
+    def operations(share: Callable[[LayerGates], float]) -> float:
+        return sum(one.macs * WEIGHT_BITS * average_bits(convs[one.layer].definition, share(one)) for one in layers)
+
+    macs = sum(one.macs for one in layers)
+    total = operations(lambda one: one.open)
+    return GateReport(
+        layers=layers,
+        bits=total / WEIGHT_BITS / macs,
+        bit_operations=total,
+        tile_bit_operations=operations(lambda one: one.open_tiles),
+        high_bit_operations=operations(lambda one: 0.0),
+        full_bit_operations=operations(lambda one: 1.0),
+        accuracy=accuracy,
+        images=images,
+        split=split,
+    )
+
+
+def _runtime(detector: QuantizedDetector, spec: Spec) -> Detector:
+    return Detector(TorchBackend(DecodedDetector(detector, spec.preprocess.height, spec.preprocess.width)), spec)
+
+
+def gate_map(detector: QuantizedDetector, image: Tensor) -> Tensor:
+    """Where the gates open on an image, `[H, W]`, 0 to 1: the mean over layers of the share of channels there.
+
+    Args:
+        detector: with gates, in eval mode.
+        image: `[1, 3, H, W]`.
+    """
+    maps: list[Tensor] = []
+
+    def see(conv: GatedQuantizedConv2d, args: tuple[Tensor], _: Tensor) -> None:
+        share = decisions(conv, args[0]).mean(dim=1, keepdim=True)
+        maps.append(nn.functional.interpolate(share, size=image.shape[2:], mode="nearest"))
+
+    hooks = [conv.register_forward_hook(see) for conv in gated_layers(detector.network).values()]
+    with torch.no_grad():
+        detector(image)
+    for hook in hooks:
+        hook.remove()
+    return torch.cat(maps).mean(dim=(0, 1))

@@ -1,0 +1,149 @@
+"""`edgedet pg report`: what gates do on images, and the same weights with other gates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_float import float_detector
+from torch import nn
+from typer.testing import CliRunner
+
+from edgedet.cli.app import app
+from edgedet.errors import EdgedetError
+from edgedet.models.checkpoint import save_checkpoint
+from edgedet.models.quantized.detector import traced
+from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
+from edgedet.models.quantized.recipe import Gating, Recipe
+from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.quant.calibrate import observe, quantize
+from edgedet.quant.gate_report import GateReport, RandomlyGated, gate_map, load_gated, report_gates
+from edgedet.quant.gating import decisions, start_thresholds
+from edgedet.quant.placement import gateable
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with gates on all layers, a quarter of them open on noise."""
+    detector, spec = float_detector()
+    noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    gating = Gating(layers=gateable(traced(detector)))
+    made = quantize(detector, observe(detector, lambda: [(noise, "noise")]), method="max", recipe=Recipe(gating=gating))
+    start_thresholds(made, noise, 0.25)
+    path = tmp_path_factory.mktemp("gated") / "gated.pt"
+    save_checkpoint(path, made, spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(gated: Path, data: Path) -> GateReport:
+    return report_gates(gated, data)
+
+
+def test_every_layer_is_told_of(found: GateReport, gated: Path) -> None:
+    layers = gated_layers(load_gated(gated)[0].network)
+    assert [one.layer for one in found.layers] == list(layers)
+    assert found.images == 4 and found.split == "val"
+    for one in found.layers:
+        assert 0 <= one.open_p5 <= one.open_p50 <= one.open_p95 <= 1
+        assert one.open <= one.open_pixels <= one.open_tiles <= 1
+        assert one.bits == pytest.approx(4 + 4 * one.open)
+    lateral = next(one for one in found.layers if one.layer == "neck.laterals.0.0")
+    channels = layers["neck.laterals.0.0"].in_channels * layers["neck.laterals.0.0"].out_channels
+    assert lateral.macs == channels * 8 * 8  # at stride 8 of 64 pixels
+
+
+def test_the_totals_are_weighted_by_multiply_accumulates(found: GateReport) -> None:
+    macs = sum(one.macs for one in found.layers)
+    assert found.bits == pytest.approx(sum(one.macs * one.bits for one in found.layers) / macs)
+    assert found.bit_operations == pytest.approx(macs * 8 * found.bits)
+    assert found.high_bit_operations == macs * 8 * 4 and found.full_bit_operations == macs * 8 * 8
+    assert found.high_bit_operations < found.bit_operations < found.tile_bit_operations <= found.full_bit_operations
+    assert found.accuracy.keys() == {"gated", "full", "high", "random", "one"}
+    assert all(0 <= value <= 1 for value in found.accuracy.values())
+
+
+def test_the_limit_spreads_over_the_split(gated: Path, data: Path) -> None:
+    assert report_gates(gated, data, limit=2).images == 2
+    assert report_gates(gated, data, limit=3).images == 2  # every second of four
+
+
+def layer_of(granularity: str) -> GatedQuantizedConv2d:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(8).eval()
+    definition = GatedConv(granularity=granularity, tile=4)  # type: ignore[arg-type]
+    conv = GatedQuantizedConv2d(nn.Conv2d(4, 8, 1, bias=False), norm, definition)
+    conv.gate.quantizer.set_range(torch.tensor(3.0))
+    return conv.eval()
+
+
+@pytest.mark.parametrize("granularity", ["element", "pixel", "tile"])
+@torch.no_grad()
+def test_random_gates_open_as_often_and_decide_for_as_many_together(granularity: str) -> None:
+    conv = layer_of(granularity)
+    x = torch.randn(1, 4, 32, 30)
+    conv.gate.rest_(torch.full((8,), -1e4))
+    full = conv(x)
+    conv.gate.rest_(torch.full((8,), 1e4))
+    high = conv(x)
+    result = RandomlyGated(conv, 0.25, seed=1)(x)
+    differs = (full - high).abs() > 1e-6
+    is_open = (result - full).abs() < 1e-6
+    assert ((result - high).abs() < 1e-6)[differs & ~is_open].all()
+    assert float(is_open[differs].float().mean()) == pytest.approx(0.25, abs=0.12)
+    if granularity == "tile":
+        inside = is_open[0, :, :4, :4][differs[0, :, :4, :4]]
+        assert inside.all() or not inside.any()
+    assert (RandomlyGated(conv, 0.25, seed=1)(x) == result).all()
+    assert (RandomlyGated(conv, 0.25, seed=2)(x) != result).any()
+
+
+@torch.no_grad()
+def test_decisions_are_those_of_the_layer() -> None:
+    conv = layer_of("pixel")
+    conv.gate.rest_(torch.full((8,), 1.2))
+    x = torch.randn(2, 4, 6, 6)
+    conv(x)
+    is_open = decisions(conv, x)
+    assert is_open.shape == (2, 1, 6, 6)
+    assert 0.1 < float(is_open.mean()) < 0.9
+    assert float(is_open.mean()) == pytest.approx(float(conv.gate.opened))
+
+
+def test_the_map_is_of_the_image(gated: Path) -> None:
+    detector, _ = load_gated(gated)
+    shares = gate_map(detector, torch.randn(1, 3, 64, 64))
+    assert shares.shape == (64, 64) and 0 <= float(shares.min()) < float(shares.max()) <= 1
+    assert not any(conv._forward_hooks for conv in gated_layers(detector.network).values())
+
+
+class TestCommand:
+    def test_the_table_and_the_picture(self, gated: Path, data: Path, tmp_path: Path) -> None:
+        picture = tmp_path / "gates.png"
+        result = CliRunner().invoke(
+            app, ["pg", "report", str(gated), str(data), "--limit", "1", "--picture", str(picture)]
+        )
+        assert result.exit_code == 0, result.output
+        assert "neck.laterals.0.0" in result.stdout and "none of these is a time" in result.stdout
+        drawn = cv2.imread(str(picture))
+        assert drawn is not None and drawn.shape == (64, 128, 3)
+        assert (drawn[:, :64] != drawn[:, 64:]).any()
+
+    def test_json(self, gated: Path, data: Path) -> None:
+        result = CliRunner().invoke(app, ["pg", "report", str(gated), str(data), "--limit", "1", "--json"])
+        assert result.exit_code == 0, result.output
+        read = json.loads(result.stdout)
+        assert read["images"] == 1 and len(read["layers"]) == len(gated_layers(load_gated(gated)[0].network))
+        assert np.isfinite(read["bits"])
+
+    def test_a_checkpoint_without_gates(self, checkpoint: Path, data: Path) -> None:
+        with pytest.raises(EdgedetError, match="no gated convolutions"):
+            report_gates(checkpoint, data)
+
+    def test_a_picture_of_no_known_kind(self, gated: Path, data: Path) -> None:
+        result = CliRunner().invoke(app, ["pg", "report", str(gated), str(data), "--picture", "gates.gif"])
+        assert result.exit_code == 2 and ".png" in result.stderr
