@@ -111,6 +111,7 @@ class TestCommand:
             "size": (64, 96),
             "activation": "mish",
             "nms": True,
+            "gates": "full",
         }
 
     @pytest.mark.slow
