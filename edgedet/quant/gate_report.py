@@ -21,16 +21,14 @@ from edgedet.data.find import read_dataset, split_of
 from edgedet.errors import EdgedetError
 from edgedet.evaluate.run import evaluate
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.detector import DecodedDetector
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
 from edgedet.ops.gated_conv import pytorch
 from edgedet.ops.gated_conv.definition import average_bits
 from edgedet.progress import Track, no_progress
-from edgedet.quant.gating import FAR, decisions, one_threshold
+from edgedet.quant.gating import FAR, convolved, decisions, one_threshold
 from edgedet.quant.images import tensors
-from edgedet.runtime.backends.torch import TorchBackend
-from edgedet.runtime.detector import Detector
+from edgedet.quant.ptq import runtime_of
 from edgedet.spec import Spec
 
 WEIGHT_BITS = 8
@@ -118,7 +116,7 @@ def report_gates(
     samples = samples if limit is None else samples[:: max(1, -(-len(samples) // limit))]
 
     def judge(variant: QuantizedDetector) -> float:
-        return evaluate(_runtime(variant, spec), samples, dataset.class_names, batch=1, track=track).metrics.map
+        return evaluate(runtime_of(variant, spec), samples, dataset.class_names, batch=1, track=track).metrics.map
 
     with _watched(detector) as seen:
         accuracy = {"gated": judge(detector)}
@@ -205,8 +203,7 @@ class RandomlyGated(nn.Module):
         conv = self._conv
         gate, definition = conv.gate, conv.definition
         parts = pytorch.split(definition, gate.quantizer(x), gate.quantizer.scale)
-        weight = conv.weight_quantizer(conv.weight)
-        high, low = (nn.functional.conv2d(part, weight, None, conv.stride, conv.padding) for part in parts)
+        high, low = (convolved(conv, part) for part in parts)
         batch, channels, height, width = high.shape
         side = definition.tile if definition.granularity == "tile" else 1
         shape = [batch, channels if definition.granularity == "element" else 1, -(-height // side), -(-width // side)]
@@ -237,10 +234,6 @@ def _report(
         images=images,
         split=split,
     )
-
-
-def _runtime(detector: QuantizedDetector, spec: Spec) -> Detector:
-    return Detector(TorchBackend(DecodedDetector(detector, spec.preprocess.height, spec.preprocess.width)), spec)
 
 
 def gate_map(detector: QuantizedDetector, image: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def start_thresholds(quantized: QuantizedDetector, images: Tensor, share: float)
 
     def start(conv: nn.Module, args: tuple[Tensor]) -> None:
         assert isinstance(conv, GatedQuantizedConv2d)
-        conv.gate.measure_(_result(conv, conv.gate.quantizer(args[0])))
+        conv.gate.measure_(convolved(conv, conv.gate.quantizer(args[0])))
         conv.gate.rest_(_quantile(_wishes(conv, args[0]), share).expand(conv.out_channels).to(conv.gate.threshold))
 
     hooks = [conv.register_forward_pre_hook(start) for conv in gated_layers(quantized.network).values()]
@@ -86,10 +86,10 @@ def _wish(conv: GatedQuantizedConv2d, x: Tensor, bounds: Tensor) -> Tensor:
     """Of each result, `[B, O, H, W]`, above bounds `[O]`."""
     gate = conv.gate
     high, _ = pytorch.split(conv.definition, gate.quantizer(x), gate.quantizer.scale)
-    return pytorch.wishes(_result(conv, high), bounds, gate.sign, gate.unit)
+    return pytorch.wishes(convolved(conv, high), bounds, gate.sign, gate.unit)
 
 
-def _result(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+def convolved(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
     """Of the convolution without bias, for a rounded input: `[B, O, H, W]`."""
     weight = conv.weight_quantizer(conv.weight)
     return nn.functional.conv2d(x, weight, None, conv.stride, conv.padding, 1, conv.groups)

@@ -18,6 +18,7 @@ from edgedet.models.quantized.recipe import Gating
 from edgedet.ops.gated_conv import pytorch
 from edgedet.ops.gated_conv.definition import GatedConv
 from edgedet.progress import Track, no_progress
+from edgedet.quant.sensitivity import mean_square
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,14 @@ def candidates(
     images = list(images)
     exact = _Counting(network)
     logits = [exact.run(one) for one in images]
-    size = _mean_square(logits)
+    size = mean_square(logits)
     found = []
     for layer in track(gateable(network), "high bits of one convolution at a time"):
         edge = edge_read_by(layer, edges, network)
         gate = gate_of(gating, signed=can_be_negative(edge, network))
         closed = _ClosingOne(network, layer, gate, ranges[edge.name])
         changes = [closed.run(one) - whole for one, whole in zip(images, logits, strict=True)]
-        found.append(Candidate(layer, exact.macs[layer], (_mean_square(changes) / size) ** 0.5))
+        found.append(Candidate(layer, exact.macs[layer], (mean_square(changes) / size) ** 0.5))
     return tuple(found)
 
 
@@ -91,10 +92,6 @@ def placed(found: Sequence[Candidate], share: float) -> tuple[str, ...]:
             chosen.add(one.layer)
             macs += one.macs
     return tuple(one.layer for one in found if one.layer in chosen)
-
-
-def _mean_square(tensors: list[Tensor]) -> float:
-    return float(sum(tensor.double().square().mean() for tensor in tensors) / len(tensors))
 
 
 class _Counting(fx.Interpreter):

@@ -139,7 +139,7 @@ def quantize_checkpoint(
         return quantize(detector, histograms, method=method, recipe=recipe)
 
     def judge(network: DetectionNetwork) -> Metrics:
-        return evaluate(_runtime(network, spec), judged, dataset.class_names, track=track).metrics
+        return evaluate(runtime_of(network, spec), judged, dataset.class_names, track=track).metrics
 
     errors: tuple[EdgeError, ...] = ()
     if sensitivity or keep_worst or max_drop is not None:
@@ -159,7 +159,7 @@ def quantize_checkpoint(
         int8_metrics = judge(quantized)
     shown = [edge for edge in worst if edge not in quantized.recipe.keep_float][:REGAINED_EDGES] if sensitivity else []
     regained = {edge: judge(made([*quantized.recipe.keep_float, edge])).map for edge in shown}
-    correlation = rank_correlation(_runtime(detector, spec), _runtime(quantized, spec), chosen[:RANKED_IMAGES])
+    correlation = rank_correlation(runtime_of(detector, spec), runtime_of(quantized, spec), chosen[:RANKED_IMAGES])
     save_checkpoint(out, quantized, spec)
     return Quantization(
         out,
@@ -195,6 +195,7 @@ def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
 
 
-def _runtime(network: DetectionNetwork, spec: Spec) -> runtime.Detector:
+def runtime_of(network: DetectionNetwork, spec: Spec) -> runtime.Detector:
+    """A network with its pre- and post-processing, computed by PyTorch on the CPU."""
     decoded: nn.Module = DecodedDetector(network, spec.preprocess.height, spec.preprocess.width)
     return runtime.Detector(TorchBackend(decoded), spec)

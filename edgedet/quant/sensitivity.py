@@ -44,16 +44,17 @@ def edge_errors(
     network = traced(detector)
     images = list(images)
     exact = [network(one) for one in images]
-    size = _mean_square(exact)
+    size = mean_square(exact)
     found = []
     for edge in track(find_edges(network), "rounding one edge at a time"):
         rounding = _RoundingOne(network, edge, ranges[edge.name])
         changes = [rounding.run(one) - logits for one, logits in zip(images, exact, strict=True)]
-        found.append(EdgeError(edge.name, (_mean_square(changes) / size) ** 0.5))
+        found.append(EdgeError(edge.name, (mean_square(changes) / size) ** 0.5))
     return tuple(sorted(found, key=lambda one: -one.error))
 
 
-def _mean_square(tensors: list[Tensor]) -> float:
+def mean_square(tensors: list[Tensor]) -> float:
+    """Over the values of tensors of one size."""
     return float(sum(tensor.double().square().mean() for tensor in tensors) / len(tensors))
 
 

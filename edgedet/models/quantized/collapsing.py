@@ -76,17 +76,6 @@ def _round_input(network: fx.GraphModule, conv: fx.Node, rounding: nn.Module) ->
 
 
 def _without_gate(gated: GatedQuantizedConv2d) -> QuantizedConv2d:
-    bare = nn.Conv2d(
-        gated.in_channels,
-        gated.out_channels,
-        gated.kernel_size,  # type: ignore[arg-type]
-        gated.stride,  # type: ignore[arg-type]
-        gated.padding,  # type: ignore[arg-type]
-        gated.dilation,  # type: ignore[arg-type]
-        gated.groups,
-        gated.bias is not None,
-    ).to(gated.weight)
-    bare.weight, bare.bias = gated.weight, gated.bias
-    plain = QuantizedConv2d(bare)
+    plain = QuantizedConv2d(gated)
     plain.weight_quantizer = gated.weight_quantizer
     return plain.train(gated.training)

@@ -129,7 +129,8 @@ class QuantizedConv2d(nn.Conv2d):
             device=source.weight.device,
             dtype=source.weight.dtype,
         )
-        self.load_state_dict(source.state_dict())
+        # Of a source that is rounded or gated already there is more, which is not taken over.
+        self.load_state_dict({name: source.state_dict()[name] for name in self.state_dict()})
         highest = HIGHEST if source.groups == source.in_channels else HIGHEST_OF_SUMMED
         self.weight_quantizer = FakeQuantize(source.out_channels, highest=highest).to(source.weight)
         self.fit_weight_range()
