@@ -31,13 +31,14 @@ from edgedet.train.config import TrainConfig
 from edgedet.train.qat import calibrated, defaults
 
 COLUMNS = {
-    "full": "all bits",
+    "uniform_all": "all bits",
     "gated": "gates",
     "one": "one threshold",
     "random": "at random",
     "static": "whole layers",
     "uniform": "uniform",
     "high": "high bits",
+    "full": "gates all open",
 }
 
 
@@ -57,7 +58,7 @@ def report(arguments: argparse.Namespace, init: Path, bits: str, share: float) -
 
 def row(bits: str, share: float, found: Sequence[GateReport]) -> str:
     accuracy = {name: statistics.mean(one.accuracy[name] for one in found) for name in COLUMNS}
-    losses = [one.accuracy["gated"] - one.accuracy["full"] for one in found]
+    losses = [one.accuracy["gated"] - one.accuracy["uniform_all"] for one in found]
     loss = f"{statistics.mean(losses):+.4f}"
     if len(losses) > 1:
         loss += f" ± {statistics.stdev(losses) / math.sqrt(len(losses)):.4f}"

@@ -23,6 +23,7 @@ ACCURACY = {
     "one": "about as many, by one threshold",
     "static": "as many bits, layer by layer",
     "uniform": "{uniform_bits} bits, ends fitted",
+    "uniform_all": "all bits, ends fitted",
 }
 FILES = {
     "full": "INT8, all bits",

@@ -13,6 +13,7 @@ from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.fake_quantize import FakeQuantize
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
 from edgedet.ops.gated_conv import pytorch
+from edgedet.ops.gated_conv.definition import GatedConv
 from edgedet.quant.gating import FAR, before_gates, convolved, one_threshold
 from edgedet.quant.placement import Candidate, placed
 from edgedet.quant.sensitivity import mean_square
@@ -47,7 +48,7 @@ def variants(
     detector, at random; `one` about as many of all, by one threshold (the paper's fixed threshold); `static` all bits
     in the layers whose high bits alone change the logits most for their multiply-accumulates, at no fewer bits than
     the detector's, and the high ones in the others; `uniform` so many bits everywhere, on grids that end where the
-    error is least (PACT learns such ends, in training).
+    error is least (PACT learns such ends, in training), and `uniform_all` as many as an open gate has.
 
     Args:
         detector: in eval mode; left as it is.
@@ -59,6 +60,7 @@ def variants(
     full = _with_thresholds(detector, dict.fromkeys((one.layer for one in uses), -FAR))
     one = copy.deepcopy(detector)
     one_threshold(one, images, open_share)
+    all_bits = max(_bits(conv.definition) for conv in gated_layers(detector.network).values())
     closed = placed(_errors(full, uses, images), 1 - open_share)
     return {
         "full": full,
@@ -67,6 +69,7 @@ def variants(
         "one": one,
         "static": _with_thresholds(detector, {one.layer: FAR if one.layer in closed else -FAR for one in uses}),
         "uniform": uniform(full, bits, images),
+        "uniform_all": uniform(full, all_bits, images),
     }
 
 
@@ -107,15 +110,14 @@ def uniform(full: QuantizedDetector, bits: int, images: Tensor) -> QuantizedDete
 
     Args:
         full: a gated detector whose gates are all open, in eval mode.
-        bits: 2 to 16; those of the detector leave its grids as they are.
+        bits: 2 to 16.
         images: `[B, 3, H, W]`, on which the grids' ends are chosen.
     """
     grids: dict[str, FakeQuantize] = {}
 
     def fit(name: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
         is_signed = conv.definition.lowest < 0
-        highest = (1 << bits - 1) - 1 if is_signed else (1 << bits) - 1
-        grids[name] = conv.gate.quantizer if highest >= conv.definition.highest else fitted_grid(x, highest)
+        grids[name] = fitted_grid(x, (1 << bits - 1) - 1 if is_signed else (1 << bits) - 1)
 
     with before_gates(full.network, fit):
         full(images)
@@ -123,6 +125,10 @@ def uniform(full: QuantizedDetector, bits: int, images: Tensor) -> QuantizedDete
     for name, conv in gated_layers(made.network).items():
         made.network.set_submodule(name, UniformlyRounded(conv, grids[name]))
     return made
+
+
+def _bits(gate: GatedConv) -> int:
+    return (gate.highest - gate.lowest).bit_length()
 
 
 def fitted_grid(x: Tensor, highest: int) -> FakeQuantize:

@@ -49,7 +49,7 @@ def test_the_totals_are_weighted_by_multiply_accumulates(found: GateReport) -> N
     assert found.bit_operations == pytest.approx(macs * 8 * found.bits)
     assert found.high_bit_operations == macs * 8 * 4 and found.full_bit_operations == macs * 8 * 8
     assert found.high_bit_operations < found.bit_operations < found.tile_bit_operations <= found.full_bit_operations
-    assert found.accuracy.keys() == {"gated", "full", "high", "random", "one", "static", "uniform"}
+    assert found.accuracy.keys() == {"gated", "full", "high", "random", "one", "static", "uniform", "uniform_all"}
     assert found.uniform_bits == -(-found.bits // 1)
     assert all(0 <= value <= 1 for value in found.accuracy.values())
 

@@ -64,9 +64,10 @@ def test_the_layers_left_open_are_those_that_matter(gated: QuantizedDetector) ->
 def test_uniform_bits(gated: QuantizedDetector, made: dict[str, QuantizedDetector]) -> None:
     full = made["full"]
     exact = full(NOISE)
-    assert (uniform(full, 8, NOISE)(NOISE) == exact).all()  # the gates' own grids
     errors = [float((uniform(full, bits, NOISE)(NOISE) - exact).square().mean()) for bits in (2, 4, 6)]
     assert errors == sorted(errors, reverse=True) and errors[2] > 0
+    assert (uniform(full, 6, NOISE)(NOISE) == made["uniform"](NOISE)).all()
+    assert (uniform(full, 8, NOISE)(NOISE) == made["uniform_all"](NOISE)).all()
 
 
 def test_the_fitted_grid_is_the_best_of_those_tried() -> None:
