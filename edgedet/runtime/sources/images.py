@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgedet.data.images import SUFFIXES, read_image
 from edgedet.errors import EdgedetError
-from edgedet.runtime.sources.frame import Frame, VideoInfo
+from edgedet.runtime.sources.frame import Frame, StreamCounts, VideoInfo
 
 MAX_FILES = 1_000_000
 
@@ -26,6 +26,7 @@ class ImageSource:
     """
 
     video: VideoInfo | None = None
+    counts: StreamCounts | None = None
 
     def __init__(self, files: Iterable[Path], root: Path) -> None:
         self.files = tuple(files)
