@@ -46,6 +46,16 @@ def command(
     silence: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="A camera or stream without frames for so long is lost.")
     ] = 10.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Detect in images in shards, through Ray Data; --out gets JSON lines.")
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster that runs.", show_default="one is started for this run")
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers at most.", show_default="as many as there is room for")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="Images a shard, with --ray.")] = 256,
     operators: OperatorsOption = None,
     force: ForceOption = False,
     allow_code: AllowCodeOption = False,
@@ -63,6 +73,24 @@ def command(
 
     live = {"queue": queue, "reconnect_seconds": reconnect, "silence_seconds": silence}
     frames = open_source(source, parse(LiveSettings, live))
+    if ray:
+        from edgedet.cli.predict_ray import predict_in_shards
+        from edgedet.runtime.fleet import DetectorSettings
+
+        settings = DetectorSettings(
+            model=str(model.resolve()),
+            threads=threads or 1,
+            device=device,
+            operators=None if operators is None else str(operators.resolve()),
+            force=force,
+            allow_code=allow_code,
+            score=score,
+            iou=iou,
+        )
+        predict_in_shards(
+            settings, frames, out, shard_size, limit, address=ray_address, workers=ray_workers, as_json=as_json
+        )
+        return
     detector = load_detector(
         model, threads=threads, device=device, operators=operators, force=force, allow_code=allow_code
     )

@@ -33,8 +33,12 @@ class ImageSource:
         self.skipped: list[str] = []
         self._root = root
 
+    def named_files(self) -> Iterator[tuple[Path, str]]:
+        """Each file, and the name of its frame."""
+        return ((path, path.relative_to(self._root).as_posix()) for path in self.files)
+
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self.files):
+        for index, (path, name) in enumerate(self.named_files()):
             try:
                 image = read_image(path)
             except EdgedetError as error:
@@ -42,7 +46,7 @@ class ImageSource:
                     raise
                 self.skipped.append(f"{path}: {error.what}")
                 continue
-            yield Frame(image, path.relative_to(self._root).as_posix(), index)
+            yield Frame(image, name, index)
         if len(self.skipped) == len(self.files):
             raise EdgedetError(
                 f"none of the {len(self.files)} images could be read; the first: {self.skipped[0]}",
