@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import http.server
 import logging
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -180,24 +179,52 @@ class TestFaults:
 
 
 class TestFilesOverHttp:
-    def test_what_has_an_end_is_read_whole_however_slowly(self, tmp_path: Path) -> None:
-        writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (160, 48))
-        for number in range(12):
+    @staticmethod
+    @contextmanager
+    def served(path: Path, share: float = 1.0) -> Iterator[str]:
+        """The address of a file of which so much is sent; then the connection ends."""
+        data = path.read_bytes()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                with suppress(OSError):
+                    self.wfile.write(data[: int(share * len(data))])
+
+            def log_message(self, *arguments: object) -> None:
+                """Says nothing."""
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}/{path.name}"
+            server.shutdown()
+
+    @pytest.fixture
+    def clip(self, tmp_path: Path) -> Path:
+        writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (160, 48))
+        for number in range(40):
             writer.write(numbered(number))
         writer.release()
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-        handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            source = open_source(f"http://127.0.0.1:{server.server_port}/clip.mp4")
+        return tmp_path / "clip.avi"
+
+    def test_what_has_an_end_is_read_whole_however_slowly(self, clip: Path) -> None:
+        with self.served(clip) as url:
+            source = open_source(url)
             assert source.video is not None and not source.video.is_live
             numbers = []
             for frame in source:
-                time.sleep(0.02)
+                time.sleep(0.005)
                 numbers.append(number_of(frame))
-            server.shutdown()
-        assert numbers == list(range(12))
+        assert numbers == list(range(40))
         assert source.counts is None
+
+    def test_half_of_it_is_not_taken_for_the_whole(self, clip: Path) -> None:
+        with self.served(clip, 0.5) as url:
+            frames = iter(open_source(url, QUICK))
+            with pytest.raises(SourceLostError, match=r"ended after \d+ of about 40 frames"):
+                list(frames)
 
 
 class ScriptedCapture:

@@ -49,9 +49,9 @@ def frames_per_second(capture: cv2.VideoCapture) -> float:
     return stated if 1.0 <= stated <= 240.0 else DEFAULT_FRAMES_PER_SECOND
 
 
-def has_an_end(capture: cv2.VideoCapture) -> bool:
-    """Whether it says how many frames it has; of what has no end, OpenCV makes up a negative number."""
-    return capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+def frame_count(capture: cv2.VideoCapture) -> int:
+    """How many frames it says it has; 0 of what has no end, for which OpenCV makes up a negative number."""
+    return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
 
 @contextmanager

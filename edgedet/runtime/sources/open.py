@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedet.data import images as image_files
 from edgedet.errors import EdgedetError, unknown_value
-from edgedet.runtime.sources.capture import frames_per_second, has_an_end
+from edgedet.runtime.sources.capture import frame_count, frames_per_second
 from edgedet.runtime.sources.csi import read_csi_address
 from edgedet.runtime.sources.device import (
     SCHEMES,
@@ -76,6 +76,8 @@ def _camera(device: Device, settings: LiveSettings) -> LiveSource:
 def _address(device: Device, settings: LiveSettings) -> Source:
     """What has an end is a file that somebody serves: each of its frames counts."""
     capture = open_device(device, settings)
-    if has_an_end(capture):
-        return VideoSource(capture, VideoInfo(device.name, frames_per_second(capture), is_live=False))
+    frames = frame_count(capture)
+    if frames > 0:
+        info = VideoInfo(device.name, frames_per_second(capture), is_live=False)
+        return VideoSource(capture, info, expected=frames)
     return LiveSource(device, capture, settings)

@@ -9,7 +9,10 @@ import cv2
 
 from edgedet.errors import EdgedetError
 from edgedet.runtime.sources.capture import frames_per_second, open_capture, read_image
-from edgedet.runtime.sources.frame import Frame, StreamCounts, VideoInfo
+from edgedet.runtime.sources.frame import Frame, SourceLostError, StreamCounts, VideoInfo
+
+COMPLETE_SHARE = 0.9
+"""Headers of some files state some more frames than there are."""
 
 
 class VideoSource:
@@ -19,15 +22,18 @@ class VideoSource:
         capture: opened.
         video: what is known of it.
         files: the file it reads, if any.
+        expected: how many frames it says it has; None asks for no number.
     """
 
     counts: StreamCounts | None = None
 
-    def __init__(self, capture: cv2.VideoCapture, video: VideoInfo, files: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, video: VideoInfo, files: tuple[Path, ...] = (), expected: int | None = None
+    ) -> None:
         self.video: VideoInfo | None = video
         self.files = files
         self.skipped: list[str] = []
-        self._capture = capture
+        self._capture, self._expected = capture, expected
         self._name = video.name
 
     def __iter__(self) -> Iterator[Frame]:
@@ -40,6 +46,12 @@ class VideoSource:
             self._capture.release()
         if index == 0:
             raise EdgedetError("no frame of it can be decoded", where=self._name, fix="check that it plays elsewhere")
+        if self._expected is not None and index < COMPLETE_SHARE * self._expected:
+            raise SourceLostError(
+                f"it ended after {index} of about {self._expected} frames",
+                where=self._name,
+                fix="check the network, or download it first",
+            )
 
 
 def video_file(path: Path) -> VideoSource:
