@@ -22,7 +22,8 @@ class Device:
     Attributes:
         name: for files that are made of it.
         title: for messages, without secrets.
-        open: takes the seconds after which silence counts as an end, and gives a capture that may not be open.
+        open: takes the seconds after which silence counts as an end, and gives a capture that may not be open. Of
+            cameras their driver's own bound holds.
         fix: what to do where it does not open.
     """
 
@@ -58,8 +59,9 @@ def csi_camera(camera: CsiCamera) -> Device:
     pipeline = csi_pipeline(camera)
     fix = "`ls /dev/video*` lists what is connected; sudo systemctl restart nvargus-daemon frees a camera that hangs"
 
-    def open_it(silence_seconds: float) -> cv2.VideoCapture:
-        return open_capture(pipeline, cv2.CAP_GSTREAMER, silence_seconds=silence_seconds)
+    def open_it(_: float) -> cv2.VideoCapture:
+        # No bound on silence: asked for one, OpenCV before 4.7 opens nothing through GStreamer (its pull request 22919).
+        return open_capture(pipeline, cv2.CAP_GSTREAMER)
 
     return Device(f"csi{camera.sensor}", f"CSI camera {camera.sensor}", open_it, fix)
 

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between attempts: twice as long each time."""
 
-HANGING_SECONDS = 15.0
-"""So much longer than it may be silent a driver may take to say so: V4L2 waits ten seconds, whatever it is asked."""
+HANGING_SECONDS = 30.0
+"""So much longer than it may be silent a driver may take to say so: OpenCV waits 10 seconds for V4L2 and 30 for
+GStreamer, whatever it is asked."""
 
 WAITING_SECONDS = 0.5
 """How often one who waits for a frame looks whether the thread still lives."""
