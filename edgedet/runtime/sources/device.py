@@ -60,7 +60,7 @@ def csi_camera(camera: CsiCamera) -> Device:
     fix = "`ls /dev/video*` lists what is connected; sudo systemctl restart nvargus-daemon frees a camera that hangs"
 
     def open_it(_: float) -> cv2.VideoCapture:
-        # No bound on silence: asked for one, OpenCV before 4.7 opens nothing through GStreamer (its pull request 22919).
+        # No bound on silence: asked for one, OpenCV before 4.7 opens no pipeline (opencv/opencv#22919).
         return open_capture(pipeline, cv2.CAP_GSTREAMER)
 
     return Device(f"csi{camera.sensor}", f"CSI camera {camera.sensor}", open_it, fix)
