@@ -34,7 +34,7 @@ WEIGHT_BITS = 8
 TILE = 8
 """Side of the tiles that opened gates are counted in, whatever they decide for."""
 
-COMPARISON_IMAGES = 16
+COMPARISON_IMAGES = 8
 """On which what gates are compared with is chosen: thresholds, layers, the ends of grids."""
 
 
