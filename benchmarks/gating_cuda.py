@@ -5,15 +5,15 @@
     python benchmarks/gating_cuda.py --check --device cpu --library build/native/libedgedet_cuda_on_host.so
 
 The distinct dense 1x1 convolutions of backbones and necks, as benchmarks/gating.py finds them, those of the most
-products first, float16 in and out, with random weights and codes of 8 bits, 4 of them gated. Thresholds open the gate at
-the share of tiles or positions asked for, scattered at random. Columns: all gates closed, which is one dense 8-bit pass
-and the decision; the shares, of which 100 % decides, and updates everything; `dense`, where no gate can be closed: both
-passes in one kernel, nothing decided. Of PyTorch, cuDNN's convolution in float16 (channels first and last), and
-torch._int_mm, which is the 8-bit product alone, of codes that are ready, to int32. `floor` is what the bytes of x, y and
-the weights take at the rate at which this GPU copies 256 MB.
+products first, float16 in and out, with random weights and codes of 8 bits, 4 of them gated. Thresholds open the gate
+at the share of tiles or positions asked for, scattered at random. Columns: all gates closed, which is one dense 8-bit
+pass and the decision; the shares, of which 100 % decides, and updates everything; `dense`, where no gate can be closed:
+both passes in one kernel, nothing decided. Of PyTorch, cuDNN's convolution in float16 (channels first and last), and
+torch._int_mm, which is the 8-bit product alone, of codes that are ready, to int32. `floor` is what the bytes of x, y
+and the weights take at the rate at which this GPU copies 256 MB.
 
-Each is a captured graph of several runs, timed by CUDA's events; all take turns, medians over rounds. It ends after about
---seconds, with the layers that it got through. Before, every share of small layers is held to the reference.
+Each is a captured graph of several runs, timed by CUDA's events; all take turns, medians over rounds. It ends after
+about --seconds, with the layers that it got through. Before, every share of small layers is held to the reference.
 """
 
 from __future__ import annotations
