@@ -1,0 +1,170 @@
+"""The network of a bundle: lowered for its target, what golden results are computed on, and how an engine is built."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgedet.deploy.contents import INSTALLED
+from edgedet.deploy.targets import Target
+from edgedet.engine.build import ONNX_SUFFIX
+from edgedet.engine.recipe import write_recipe
+from edgedet.engine.trtexec import trtexec_command
+from edgedet.errors import EdgedetError, unknown_value
+from edgedet.files import sha256_file
+from edgedet.graph.lower_file import describe, lower_file
+from edgedet.graph.verify import verification_images
+from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
+from edgedet.spec import Spec
+from edgedet.trt.manifest import ENGINE_LIMIT, BuildOptions, Manifest, manifest_path, read_manifest
+from edgedet.trt.operators import LIBRARY
+from edgedet.trt.versions import Version
+
+MODEL, ENGINE = "model.onnx", "model.engine"
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a bundle runs.
+
+    Attributes:
+        data: the ONNX file, lowered for the target.
+        reference: the same for ONNX Runtime: with the functions of operators that TensorRT has plugins for.
+        spec: pre- and post-processing.
+        lowering: what it was lowered for.
+        quantized: whether it computes in INT8.
+        has_nms: whether it suppresses boxes itself.
+        batch: images at once; None where that is free.
+        sha256: of the file that it was made of.
+        checkpoint_sha256, calibration_sha256: of what that file says it was made of.
+        build: trtexec's command for the engine, below the bundle's folder; None where ONNX Runtime runs the network.
+    """
+
+    data: bytes
+    reference: bytes
+    spec: Spec
+    lowering: str
+    quantized: bool
+    has_nms: bool
+    batch: int | None
+    sha256: str
+    checkpoint_sha256: str | None
+    calibration_sha256: str | None
+    build: str | None
+
+
+def network_for(model: Path, target: Target, *, nms: bool = False, data: Path | None = None) -> Network:
+    """The network in a checkpoint or an ONNX file, lowered for a target and held to what it was made of.
+
+    Args:
+        model: a checkpoint (`.pt`, which needs PyTorch), a master, or a file exported for this target (`.onnx`).
+        target: what it is lowered for.
+        nms: put DIoU-NMS into the network; of checkpoints only.
+        data: images that the two are compared on, and that ranges are measured on; None generates some.
+
+    Raises:
+        EdgedetError: the file is missing, not one of edgedet's, or cannot be lowered for the target.
+        CheckFailedError: the lowering gives something else.
+    """
+    if not model.is_file():
+        raise EdgedetError("no such model file", where=model, fix="check the path")
+    if model.suffix not in (".pt", ONNX_SUFFIX):
+        raise unknown_value("kind of model file", model.suffix, [".pt", ONNX_SUFFIX], where=model)
+    with tempfile.TemporaryDirectory() as folder:
+        source = model
+        if model.suffix == ".pt":
+            source = _exported(model, target, Path(folder), nms=nms, data=data)
+        elif nms:
+            raise EdgedetError("an ONNX file has NMS inside or not", where="--nms", fix="give the checkpoint (.pt)")
+        found = _of_file(source, target, Path(folder), data)
+    return replace(found, sha256=sha256_file(model))
+
+
+def _exported(model: Path, target: Target, folder: Path, *, nms: bool, data: Path | None) -> Path:
+    """The master of a checkpoint; for ONNX Runtime in INT8 the lowering itself, held to the checkpoint."""
+    from edgedet.graph.export import export_model
+
+    exported = export_model(str(model), folder / "master.onnx", nms=nms, data=data)
+    if target.tensorrt is None and exported.quantized:
+        lowering = target.lowering(quantized=True)
+        return export_model(str(model), folder / "lowered.onnx", target=lowering, nms=nms, data=data).path
+    return exported.path
+
+
+def _of_file(source: Path, target: Target, folder: Path, data: Path | None) -> Network:
+    described = describe(source)
+    version = target.tensorrt
+    if version is None:
+        lowering = target.lowering(quantized=described.quantized)
+        lowered = lower_file(source, lowering, verification_images(data))
+        reference, build = lowered, None
+    else:
+        lowering, lowered, reference, build = _for_tensorrt(source, version, folder, data)
+    return Network(
+        data=lowered,
+        reference=reference,
+        spec=described.spec,
+        lowering=lowering,
+        quantized=described.quantized,
+        has_nms=described.has_nms,
+        batch=described.batch,
+        sha256="",
+        checkpoint_sha256=described.provenance.checkpoint_sha256,
+        calibration_sha256=described.provenance.calibration_sha256,
+        build=build,
+    )
+
+
+def _for_tensorrt(source: Path, version: Version, folder: Path, data: Path | None) -> tuple[str, bytes, bytes, str]:
+    """The lowering's name, the file, the reference and the command."""
+    recipe = write_recipe(source, folder / ENGINE, BuildOptions(), version, data=data)
+    there = Path(INSTALLED)
+    placed = replace(
+        recipe,
+        onnx=Path(MODEL),
+        out=there / f"{ENGINE}.part",
+        operators=None if recipe.operators is None else there / "lib" / LIBRARY,
+        timing_cache=there / "model.timing-cache",
+    )
+    reference = recipe.network.reference.SerializeToString(deterministic=True)
+    return recipe.network.lowering, recipe.onnx.read_bytes(), reference, trtexec_command(placed)
+
+
+def engine_files(engine: Path, model: Path, target: Target, network: Network) -> dict[str, bytes]:
+    """An engine and its manifest, to go with a bundle, if they were built of this model for this very device.
+
+    Raises:
+        EdgedetError: they were not; it says in what they differ.
+    """
+    manifest = read_manifest(engine)
+    digest = sha256_file(engine)
+    faults = list(_engine_faults(manifest, digest, model, target, network))
+    if faults:
+        fix = "leave --engine out: install.sh builds it on the device"
+        raise EdgedetError(f"not the engine for this bundle: {'; '.join(faults)}", where=engine, fix=fix)
+    if engine.stat().st_size > ENGINE_LIMIT or len(network.data) > MODEL_LIMIT:
+        raise EdgedetError("too large for a bundle", where=engine)
+    named = manifest.model_copy(update={"engine": manifest.engine.model_copy(update={"name": ENGINE})})
+    described = (named.model_dump_json(indent=2) + "\n").encode()
+    return {ENGINE: engine.read_bytes(), manifest_path(Path(ENGINE)).name: described}
+
+
+def _engine_faults(manifest: Manifest, digest: str, model: Path, target: Target, network: Network) -> list[str]:
+    built, version = manifest.built_on, target.tensorrt
+    faults = []
+    if version is None:
+        return [f"{target.name} runs the network by ONNX Runtime"]
+    if digest != manifest.engine.sha256:
+        faults.append("it is not the one that its manifest was written for")
+    if manifest.onnx.sha256 != sha256_file(model):
+        faults.append(f"it was built of another file ({manifest.onnx.name}) than {model.name}")
+    if Version.parse(built.tensorrt) != version:
+        faults.append(f"built by TensorRT {built.tensorrt}, and {target} has {version}")
+    if target.board.compute_capability not in (None, built.compute_capability):
+        faults.append(f"built for compute capability {built.compute_capability}, not {target.board.compute_capability}")
+    if target.board.boards and not any(name in (built.board or "") for name in target.board.boards):
+        faults.append(f"built on {built.board or 'no Jetson'}, not on {target.board.title}")
+    if manifest.spec != network.spec:
+        faults.append("its pre- or post-processing is another")
+    return faults
