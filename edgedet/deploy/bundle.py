@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedet import __version__
 from edgedet.deploy.archive import SUFFIX, zstandard
 from edgedet.deploy.contents import BundleManifest, Entry, with_manifest, with_sums
 from edgedet.deploy.folder import require_replaceable, write_bundle
@@ -40,7 +41,7 @@ PREBUILT: Mapping[str, str] = {
 """What may be built elsewhere, and where it stands in a bundle."""
 
 OLDEST_CMAKE = (3, 18)
-"""That `CMakeLists.txt` asks for."""
+"""That the operators' `CMakeLists.txt` asks for; the runner's takes older ones."""
 
 ELF_MACHINES: Mapping[str, int] = {"x86_64": 62, "aarch64": 183}
 FILE_LIMIT = 512 * MEBIBYTE
@@ -149,6 +150,7 @@ def bundle_files(
     scripts = source_folder() / "export/bundle"
     files = {
         MODEL: Entry(network.data),
+        "VERSION": Entry(f"{__version__}\n".encode()),
         "spec.json": Entry((network.spec.model_dump_json(indent=2) + "\n").encode()),
         "labels.txt": Entry(labels(network.spec.class_names)),
         "target.sh": Entry(settings(network, target, has_engine=bool(engine)).encode()),
@@ -179,7 +181,7 @@ def settings(network: Network, target: Target, *, has_engine: bool) -> str:
         "TENSORRT": "" if target.tensorrt is None else str(target.tensorrt),
         "CUDA_ARCHITECTURE": (board.compute_capability or "").replace(".", ""),
         "OLD_CMAKE": software.cmake if tuple(map(int, software.cmake.split("."))) < OLDEST_CMAKE else "",
-        "NEEDS_PLUGIN": "yes" if network.has_nms and target.tensorrt is not None else "",
+        "OPERATORS": "yes" if network.has_operators else "",
         "HAS_ENGINE": "yes" if has_engine else "",
         "BUILD_ENGINE": network.build or "",
         "FASTEST_MODE": target.fastest_mode or "",

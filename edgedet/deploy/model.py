@@ -13,7 +13,7 @@ from edgedet.engine.recipe import write_recipe
 from edgedet.engine.trtexec import trtexec_command
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import sha256_file
-from edgedet.graph.lower_file import describe, lower_file
+from edgedet.graph.lower_file import describe, has_operators, lower_file
 from edgedet.graph.verify import verification_images
 from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
 from edgedet.spec import Spec
@@ -35,6 +35,7 @@ class Network:
         lowering: what it was lowered for.
         quantized: whether it computes in INT8.
         has_nms: whether it suppresses boxes itself.
+        has_operators: whether operators of edgedet's are in it, for which there is a library.
         batch: images at once; None where that is free.
         sha256: of the file that it was made of.
         checkpoint_sha256, calibration_sha256: of what that file says it was made of.
@@ -47,6 +48,7 @@ class Network:
     lowering: str
     quantized: bool
     has_nms: bool
+    has_operators: bool
     batch: int | None
     sha256: str
     checkpoint_sha256: str | None
@@ -108,6 +110,7 @@ def _of_file(source: Path, target: Target, folder: Path, data: Path | None) -> N
         lowering=lowering,
         quantized=described.quantized,
         has_nms=described.has_nms,
+        has_operators=has_operators(lowered),
         batch=described.batch,
         sha256="",
         checkpoint_sha256=described.provenance.checkpoint_sha256,

@@ -17,7 +17,7 @@ from edgedet.graph.reading import read_onnx
 from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, require_target
 from edgedet.graph.verify import FLOAT_TOLERANCE, INT8_TOLERANCE, Images, compare, require_agreement
 from edgedet.ops.diou_nms import DIoUNMS
-from edgedet.ops.diou_nms.definition import OP_TYPE
+from edgedet.ops.diou_nms.definition import DOMAIN, OP_TYPE
 from edgedet.runtime.backends import onnxruntime as onnxruntime_backend
 from edgedet.runtime.detector import Detector
 from edgedet.spec import Spec
@@ -84,6 +84,11 @@ def lower_file(path: Path, target: str, images: Images) -> bytes:
         if not TARGETS[target].functions:
             del lowered.functions[:]
     return lowered.SerializeToString(deterministic=True)
+
+
+def has_operators(data: bytes) -> bool:
+    """Whether the bytes of an ONNX file hold operators of edgedet's, which a library computes faster, or alone."""
+    return any(node.domain == DOMAIN for node in ModelProto.FromString(data).graph.node)
 
 
 def _hold(lowered: ModelProto, master: ModelProto, described: Described, images: Images, where: Path) -> None:

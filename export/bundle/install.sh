@@ -98,14 +98,13 @@ wrong() {
     say "warning: $1"
 }
 
-# CMake of at least 3.18, also where pip put it.
-find_cmake() {
+# CMake of at least the version given, also where pip put it; empty where there is none.
+find_cmake() { # find_cmake MINOR (of 3)
     for cmake in "${CMAKE:-}" cmake "$HOME/.local/bin/cmake"; do
         [ -n "$cmake" ] || continue
         version=$("$cmake" --version 2> /dev/null | sed -n '1s/[^0-9]*\([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
-        # shellcheck disable=SC2086
-        set -- $version
-        if [ "${1:-0}" -gt 3 ] || { [ "${1:-0}" -eq 3 ] && [ "${2:-0}" -ge 18 ]; }; then return; fi
+        major=${version%% *} minor=${version##* }
+        if [ "${major:-0}" -gt 3 ] || { [ "${major:-0}" -eq 3 ] && [ "${minor:-0}" -ge "$1" ]; }; then return; fi
     done
     cmake=''
 }
@@ -163,102 +162,110 @@ default_jobs() {
     [ "$jobs" -ge 1 ] || jobs=1
 }
 
+# Replaces a file at once: a program that runs keeps the old one.
+copy() { cp "$1" "$2.part" && chmod 755 "$2.part" && mv "$2.part" "$2"; }
+
 # The program that was built beforehand, if it runs here.
 take_prebuilt() {
     [ -x prebuilt/bin/edgedet-run ] || return 1
-    mkdir -p installed/bin
-    # The loader says what a library lacks; a program for another system cannot be started at all.
-    if ! LD_LIBRARY_PATH="${library:+${library%/*}:}${LD_LIBRARY_PATH:-}" prebuilt/bin/edgedet-run --help > /dev/null 2>&1; then
+    if ! prebuilt/bin/edgedet-run --version > /dev/null 2>&1; then
         say "the program built beforehand does not run here: building it"
         return 1
     fi
     copy prebuilt/bin/edgedet-run installed/bin/edgedet-run
 }
-copy() { cp "$1" "$2.part" && chmod 755 "$2.part" && mv "$2.part" "$2"; }
 
-build() {
-    find_cmake
-    if [ -z "$cmake" ] && [ -n "$OLD_CMAKE" ]; then
-        need "CMake 3.18 or newer (apt's is $OLD_CMAKE: python3 -m pip install --user --upgrade pip cmake)" ""
+need_tools() { # need_tools MINOR: what builds with CMake 3.MINOR
+    find_cmake "$1"
+    if [ -z "$cmake" ] && [ "$1" -gt 10 ] && [ -n "$OLD_CMAKE" ]; then
+        need "CMake 3.$1 or newer (apt's is $OLD_CMAKE: python3 -m pip install --user --upgrade pip cmake)" ""
     elif [ -z "$cmake" ]; then
-        need "CMake 3.18 or newer" "cmake"
+        need "CMake 3.$1 or newer" "cmake"
     fi
     command -v "${CXX:-g++}" > /dev/null || need "a C++ compiler" "g++"
-    command -v make > /dev/null || command -v ninja > /dev/null || need "make" "make"
-    require_all
+    command -v make > /dev/null || need "make" "make"
+}
+
+build() { # build NAME SOURCE OPTIONS...
+    name=$1 source=$2
+    shift 2
     [ -n "$jobs" ] || default_jobs
-    say "building with $cmake, $jobs at a time"
-    "$cmake" -S . -B installed/build -DCMAKE_BUILD_TYPE=Release "$@" > installed/configure.log 2>&1 ||
-        { tail -n 20 installed/configure.log >&2; fail "CMake could not prepare the build" "see installed/configure.log"; }
-    "$cmake" --build installed/build --parallel "$jobs" > installed/build.log 2>&1 ||
-        { grep -E -A 3 'error|Error' installed/build.log | head -n 20 >&2; fail "it could not be built" "see installed/build.log"; }
-    mkdir -p installed/bin installed/lib
-    for program in installed/build/edgedet-run installed/build/export/runner/edgedet-run; do
-        [ ! -x "$program" ] || copy "$program" installed/bin/edgedet-run
-    done
-    for built in installed/build/libedgedet_tensorrt.so installed/build/libedgedet_onnxruntime.so; do
-        [ ! -e "$built" ] || copy "$built" "installed/lib/${built##*/}"
-    done
+    say "building $name, $jobs at a time (installed/$name.log)"
+    # Old CMakes know no -S and no --parallel.
+    "$cmake" "-H$source" "-Binstalled/build-$name" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE=Release "$@" > "installed/$name.log" 2>&1 ||
+        { tail -n 20 "installed/$name.log" >&2; fail "CMake could not prepare $name" "see installed/$name.log"; }
+    "$cmake" --build "installed/build-$name" -- "-j$jobs" >> "installed/$name.log" 2>&1 ||
+        { grep -E -A 3 'error|Error' "installed/$name.log" | head -n 20 >&2; fail "$name could not be built" "see installed/$name.log"; }
+}
+
+install_program() { # install_program OPTIONS...
+    if [ -x installed/bin/edgedet-run ] && [ -z "$rebuild" ]; then say "the program is there"; return; fi
+    take_prebuilt && return
+    need_tools 10
+    require_all
+    build edgedet-run export/runner "$@"
+    copy installed/build-edgedet-run/edgedet-run installed/bin/edgedet-run
+}
+
+install_library() { # install_library NAME OPTIONS...: edgedet's operators, where the network has some
+    library_name=$1
+    shift
+    [ -n "$OPERATORS" ] || return 0
+    if [ -e "installed/lib/$library_name" ] && [ -z "$rebuild" ]; then say "the operators are there"; return; fi
+    if [ -e "prebuilt/lib/$library_name" ]; then copy "prebuilt/lib/$library_name" "installed/lib/$library_name"; return; fi
+    need_tools 18
+    require_all
+    build operators . "$@"
+    copy "installed/build-operators/$library_name" "installed/lib/$library_name"
 }
 
 install_onnxruntime() {
     find_onnxruntime
     [ -z "$download" ] || download_onnxruntime
-    [ -n "$library" ] || need "ONNX Runtime's library: add --download, or --onnxruntime DIR; Debian 13 and later have it" "libonnxruntime-dev"
+    hint="add --download, or --onnxruntime DIR; Debian 13 and later have"
+    [ -n "$library" ] || need "ONNX Runtime's library: $hint it" "libonnxruntime-dev"
+    if [ -z "$include" ] && { [ ! -x prebuilt/bin/edgedet-run ] || [ -n "$OPERATORS" ]; }; then
+        need "ONNX Runtime's headers: $hint them" "libonnxruntime-dev"
+    fi
     require_all
-    link_library
-    if [ -x installed/bin/edgedet-run ] && [ -z "$rebuild" ]; then say "the program is there"; return; fi
-    take_prebuilt && return
-    [ -n "$include" ] || need "ONNX Runtime's headers: add --download, or --onnxruntime DIR; Debian 13 and later have them" "libonnxruntime-dev"
-    build -DEDGEDET_RUNNER=ON -DONNXRUNTIME_INCLUDE_DIR="$include" -DONNXRUNTIME_LIBRARY="$library"
-}
-
-# Beside the program, under the name that it asks for.
-link_library() {
-    mkdir -p installed/lib
-    ln -sf "$library" installed/lib/libonnxruntime.so.1
+    # In the folder where the program looks for it.
     ln -sf "$library" installed/lib/libonnxruntime.so
+    install_program -DONNXRUNTIME_INCLUDE_DIR="$include"
+    install_library libedgedet_onnxruntime.so -DONNXRUNTIME_INCLUDE_DIR="$include"
 }
 
 install_tensorrt() {
     find_tensorrt
     [ -n "$library" ] || need "TensorRT" "$(jetpack_package libnvinfer-dev)"
-    [ -n "$include" ] || need "TensorRT's headers" "$(jetpack_package libnvinfer-dev libnvinfer-headers-dev)"
+    [ -n "$include" ] || need "TensorRT's headers" "$(jetpack_package libnvinfer-dev)"
     [ -n "$HAS_ENGINE" ] || [ -n "$trtexec" ] || need "trtexec" "$(jetpack_package libnvinfer-bin)"
-    if [ -n "$NEEDS_PLUGIN" ]; then
-        [ -n "$nvcc" ] || need "nvcc, for the plugin that suppresses boxes" "$(jetpack_package cuda-toolkit)"
+    if [ -n "$OPERATORS" ] && [ ! -e prebuilt/lib/libedgedet_tensorrt.so ]; then
+        [ -n "$nvcc" ] || need "nvcc, for the plugin that suppresses boxes" "$(jetpack_package nvidia-cuda-toolkit)"
     fi
     require_all
-    if { [ -x installed/bin/edgedet-run ] && [ -z "$rebuild" ]; } || take_prebuilt; then
-        say "the program is there"
-    elif [ -d export/runner ]; then
-        set -- -DEDGEDET_RUNNER=ON -DTENSORRT_INCLUDE_DIR="$include"
-        if [ -n "$NEEDS_PLUGIN" ]; then
-            set -- "$@" -DEDGEDET_CUDA=ON -DCMAKE_CUDA_COMPILER="$nvcc"
-            [ -z "$CUDA_ARCHITECTURE" ] || set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$CUDA_ARCHITECTURE"
-        fi
-        build "$@"
-    fi
+    install_program -DTENSORRT_INCLUDE_DIR="$include"
+    set -- -DTENSORRT_INCLUDE_DIR="$include" -DCMAKE_CUDA_COMPILER="$nvcc"
+    [ -z "$CUDA_ARCHITECTURE" ] || set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$CUDA_ARCHITECTURE"
+    install_library libedgedet_tensorrt.so "$@"
     install_engine
     install_triton
 }
-jetpack_package() { if [ -n "$L4T" ]; then say nvidia-jetpack; else say "$*"; fi; }
+jetpack_package() { if [ -n "$L4T" ]; then say nvidia-jetpack; else say "$1"; fi; }
 
 # A plan is for the TensorRT and the GPU that it was built with: built anew where the first is another.
 install_engine() {
-    mkdir -p installed
     if [ -n "$HAS_ENGINE" ]; then
         for file in model.engine model.engine.json; do cp "$file" "installed/$file.part" && mv "installed/$file.part" "installed/$file"; done
         return
     fi
-    version=$(sha256sum "$library" | cut -d ' ' -f 1)
-    stamp="$version $(sha256sum model.onnx target.sh | cut -d ' ' -f 1 | tr '\n' ' ')"
+    stamp=$(sha256sum "$library" model.onnx target.sh | cut -d ' ' -f 1)
     if [ -z "$rebuild" ] && [ -e installed/model.engine ] && [ "$(cat installed/model.engine.of 2> /dev/null)" = "$stamp" ]; then
         say "the engine is there"
         return
     fi
     say "building the engine: minutes (installed/engine.log)"
-    # BUILD_ENGINE is edgedet's own: `trtexec`, quoted for a shell.
+    rm -f installed/model.engine.of
+    # BUILD_ENGINE is a command of edgedet's, its words quoted for a shell; its first one is the function.
     trtexec() { "$trtexec" "$@"; }
     eval "$BUILD_ENGINE" > installed/engine.log 2>&1 ||
         { tail -n 20 installed/engine.log >&2; fail "TensorRT could not build the engine" "see installed/engine.log; edgedet doctor names known faults"; }
@@ -280,7 +287,9 @@ install_service() {
     unit=/etc/systemd/system/edgedet.service
     model=model.onnx
     [ "$BACKEND" = onnxruntime ] || model=installed/model.engine
-    sed -e "s|@FOLDER@|$here|g" -e "s|@USER@|$service|g" -e "s|@MODEL@|$model|g" edgedet.service > "$unit.part"
+    operators=''
+    for built in installed/lib/libedgedet_*.so; do [ ! -e "$built" ] || operators="--operators $built"; done
+    sed -e "s|@OPERATORS@|$operators|g" -e "s|@FOLDER@|$here|g" -e "s|@USER@|$service|g" -e "s|@MODEL@|$model|g" edgedet.service > "$unit.part"
     mv "$unit.part" "$unit"
     ! command -v systemctl > /dev/null || systemctl daemon-reload || true
     say "written: $unit; set SOURCE in /etc/default/edgedet, then: sudo systemctl enable --now edgedet"
@@ -288,7 +297,7 @@ install_service() {
 
 check_files
 check_device
-mkdir -p installed
+mkdir -p installed/bin installed/lib
 case $BACKEND in
     onnxruntime) install_onnxruntime ;;
     tensorrt) install_tensorrt ;;
