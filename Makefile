@@ -7,6 +7,7 @@
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
 #                    TENSORRT_INCLUDE_DIR=... adds the plugins for that TensorRT
 #   make tensorrt-python  NVIDIA's Python modules of four TensorRTs, which the tests look at, in build/tensorrt-python
+#   make triton-schema    the compiled schema of Triton's configurations, which a test parses ours with
 #   make tensorrt TENSORRT_HEADERS=FOLDER   what the plugins' tests need, for the headers in each FOLDER/*/include
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PACKAGES := edgedet tests $(wildcard benchmarks)
 TENSORRT_MODULES := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==10.16.1.11 \
 	tensorrt-cu13-bindings==11.4.0.106
 
-.PHONY: demo test test-slow test-tensorrt operators aarch64 cuda tensorrt tensorrt-python lint format clean
+.PHONY: demo test test-slow test-tensorrt operators aarch64 cuda tensorrt tensorrt-python triton-schema lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -31,7 +32,7 @@ test: lint
 	@if command -v $(NVCC) > /dev/null; then $(MAKE) cuda; else echo "there is no nvcc: no CUDA kernel is compiled"; fi
 	@if [ -n "$(TENSORRT_HEADERS)" ]; then $(MAKE) tensorrt; \
 		else echo "there are no TENSORRT_HEADERS: no plugin for TensorRT is compiled"; fi
-	-@$(MAKE) tensorrt-python
+	-@$(MAKE) tensorrt-python triton-schema
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not tensorrt"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -74,6 +75,11 @@ tensorrt-python: $(VENV)/.for-development
 		[ -d $$folder ] || { $(BIN)/python -m pip install -q --no-deps --only-binary :all: --target $$folder.part $$module && \
 			mv $$folder.part $$folder; }; \
 	done
+
+# Without what it depends on: only a file of it is loaded, and it wants an older ml_dtypes than onnx does.
+triton-schema: $(VENV)/.for-development
+	@[ -d build/triton-schema ] || { $(BIN)/python -m pip install -q --no-deps --only-binary :all: \
+		--target build/triton-schema.part tritonclient==2.73.0 && mv build/triton-schema.part build/triton-schema; }
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

@@ -13,7 +13,7 @@ from edgedet import __version__
 from edgedet.deploy.archive import SUFFIX, zstandard
 from edgedet.deploy.contents import BundleManifest, Entry, with_manifest, with_sums
 from edgedet.deploy.folder import require_replaceable, write_bundle
-from edgedet.deploy.golden import write_golden
+from edgedet.deploy.golden import Tolerances, default_images, write_golden
 from edgedet.deploy.integrations import integration_files, require_integrations
 from edgedet.deploy.labels import labels
 from edgedet.deploy.model import MODEL, Network, engine_files, network_for
@@ -22,6 +22,7 @@ from edgedet.deploy.sources import source_folder
 from edgedet.deploy.targets import Target
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes, require_writable_folder
+from edgedet.graph.verify import FLOAT16_TOLERANCE, INT8_TOLERANCE
 
 SOURCES_OF_ALL = ("CMakeLists.txt", "LICENSE", "plugins/kernels", "plugins/cpu", "export/runner")
 SOURCES_OF_BACKEND: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +45,7 @@ OLDEST_CMAKE = (3, 18)
 """That the operators' `CMakeLists.txt` asks for; the runner's takes older ones."""
 
 ELF_MACHINES: Mapping[str, int] = {"x86_64": 62, "aarch64": 183}
+MOST_TENSOR_BYTES = 16 * MEBIBYTE
 FILE_LIMIT = 512 * MEBIBYTE
 
 
@@ -160,7 +162,7 @@ def bundle_files(
         "README.md": Entry(readme(network, target, integrations, prebuilt=bool(prebuilt)).encode()),
     }
     files |= {path: Entry(data) for path, data in engine.items()}
-    files |= golden_files(network)
+    files |= golden_files(network, target)
     files |= source_files(target)
     files |= prebuilt
     files |= integration_files(network, target, integrations)
@@ -190,17 +192,33 @@ def settings(network: Network, target: Target, *, has_engine: bool) -> str:
     return "\n".join([*lines, *(f"{name}={shlex.quote(value)}" for name, value in values.items())]) + "\n"
 
 
-def golden_files(network: Network) -> dict[str, Entry]:
-    """Images with the tensors and detections that ONNX Runtime made of them here."""
+def golden_files(network: Network, target: Target) -> dict[str, Entry]:
+    """Images with the tensors and detections that ONNX Runtime made of them here.
+
+    Of large inputs only the hashes are kept: they tell that an input differs, and tensors by how much.
+    """
+    size = network.spec.preprocess
+    tensors = len(default_images(size)) * 3 * size.height * size.width * 4 <= MOST_TENSOR_BYTES
     with tempfile.TemporaryDirectory() as folder:
         model, golden = Path(folder) / MODEL, Path(folder) / "golden"
         model.write_bytes(network.reference)
-        write_golden(model, golden)
+        write_golden(model, golden, tolerances=golden_tolerances(network, target), tensors=tensors)
         return {
             f"golden/{path.relative_to(golden).as_posix()}": Entry(path.read_bytes())
             for path in sorted(golden.rglob("*"))
             if path.is_file()
         }
+
+
+def golden_tolerances(network: Network, target: Target) -> Tolerances:
+    """How far a device may be off. ONNX Runtime computes alike everywhere; TensorRT in float16 and int8 of its own.
+
+    The network's input is the same to the bit on all of them.
+    """
+    if target.tensorrt is None:
+        return Tolerances()
+    allowed = INT8_TOLERANCE if network.quantized else FLOAT16_TOLERANCE
+    return Tolerances(box=allowed.box, score=allowed.score)
 
 
 def source_files(target: Target) -> dict[str, Entry]:

@@ -124,7 +124,7 @@ def _integrations(names: Sequence[str], target: Target) -> Iterator[str]:
     repository = "triton" if target.tensorrt is None else "installed/triton"
     folders = {
         "triton": f"`{repository}` is a model repository: `tritonserver --model-repository={repository}`.",
-        "triton-ensemble": f"`{repository}/edgedet_ensemble` takes an image (uint8 BGR) and gives detections in its pixels.",
+        "triton-ensemble": f"`{repository}/edgedet_ensemble`: an image (uint8 BGR) in, detections in its pixels out.",
         "deepstream": "`deepstream/README.md` says how `nvinfer` runs this model, and how exact that is.",
         "ros2": "`ros2/README.md`: a minimal node.",
         "gstreamer": "`gstreamer/pipelines.txt`: cameras, streams and files as frames for a program.",

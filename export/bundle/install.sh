@@ -26,14 +26,16 @@ here=$(pwd)
 # shellcheck source=/dev/null
 . ./target.sh
 
+folder_of() { (cd "$1" 2> /dev/null && pwd) || fail "there is no folder $1" "check the path"; }
+
 onnxruntime='' tensorrt='' download='' jobs='' rebuild='' force='' service='' selftest=yes
 while [ $# -gt 0 ]; do
     case $1 in
         --onnxruntime | --tensorrt | --jobs | --service) [ $# -gt 1 ] || fail "$1 needs a value" "sh install.sh --help" ;;
     esac
     case $1 in
-        --onnxruntime) onnxruntime=$2; shift ;;
-        --tensorrt) tensorrt=$2; shift ;;
+        --onnxruntime) onnxruntime=$(folder_of "$2"); shift ;;
+        --tensorrt) tensorrt=$(folder_of "$2"); shift ;;
         --jobs) jobs=$2; shift ;;
         --service) service=$2; shift ;;
         --download) download=yes ;;
@@ -51,7 +53,7 @@ missing='' packages=''
 need() { # need WHAT PACKAGE
     missing="$missing
   $1${2:+ (apt: $2)}"
-    packages="$packages${2:+ $2}"
+    case "$packages " in *" $2 "*) ;; *) packages="$packages${2:+ $2}" ;; esac
 }
 require_all() {
     [ -z "$missing" ] && return
@@ -186,6 +188,13 @@ need_tools() { # need_tools MINOR: what builds with CMake 3.MINOR
     command -v make > /dev/null || need "make" "make"
 }
 
+# The runner decodes images by OpenCV, or by stb, which is a header.
+need_images() {
+    [ -n "$(first_of /usr/include/stb/stb_image.h /usr/include/stb_image.h /usr/include/opencv4/opencv2/core.hpp \
+        /usr/include/opencv2/core.hpp /usr/local/include/opencv4/opencv2/core.hpp)" ] ||
+        need "OpenCV or stb_image.h, to read images" "libstb-dev"
+}
+
 build() { # build NAME SOURCE OPTIONS...
     name=$1 source=$2
     shift 2
@@ -202,9 +211,11 @@ install_program() { # install_program OPTIONS...
     if [ -x installed/bin/edgedet-run ] && [ -z "$rebuild" ]; then say "the program is there"; return; fi
     take_prebuilt && return
     need_tools 10
+    need_images
     require_all
     build edgedet-run export/runner "$@"
     copy installed/build-edgedet-run/edgedet-run installed/bin/edgedet-run
+    copy installed/build-edgedet-run/libedgedet_run.so.1 installed/lib/libedgedet_run.so.1 # the C interface
 }
 
 install_library() { # install_library NAME OPTIONS...: edgedet's operators, where the network has some
