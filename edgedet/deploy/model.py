@@ -13,7 +13,7 @@ from edgedet.engine.recipe import write_recipe
 from edgedet.engine.trtexec import trtexec_command
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import sha256_file
-from edgedet.graph.lower_file import describe, has_operators, lower_file
+from edgedet.graph.lower_file import describe, has_operators, lower_file, marked
 from edgedet.graph.verify import verification_images
 from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
 from edgedet.spec import Spec
@@ -131,7 +131,8 @@ def _for_tensorrt(source: Path, version: Version, folder: Path, data: Path | Non
         timing_cache=there / "model.timing-cache",
     )
     reference = recipe.network.reference.SerializeToString(deterministic=True)
-    return recipe.network.lowering, recipe.onnx.read_bytes(), reference, trtexec_command(placed)
+    lowering = recipe.network.lowering
+    return lowering, marked(recipe.onnx.read_bytes(), lowering), reference, trtexec_command(placed)
 
 
 def engine_files(engine: Path, model: Path, target: Target, network: Network) -> dict[str, bytes]:

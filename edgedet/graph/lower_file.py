@@ -86,6 +86,14 @@ def lower_file(path: Path, target: str, images: Images) -> bytes:
     return lowered.SerializeToString(deterministic=True)
 
 
+def marked(data: bytes, target: str) -> bytes:
+    """The bytes of an ONNX file of edgedet's, which then say that they are for a target and no master any more."""
+    model = ModelProto.FromString(data)
+    provenance = read_provenance(read_metadata(model)) or Provenance(target=target)
+    result = with_provenance(model, provenance.model_copy(update={"target": target}))
+    return result.SerializeToString(deterministic=True)
+
+
 def has_operators(data: bytes) -> bool:
     """Whether the bytes of an ONNX file hold operators of edgedet's, which a library computes faster, or alone."""
     return any(node.domain == DOMAIN for node in ModelProto.FromString(data).graph.node)
