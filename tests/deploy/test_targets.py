@@ -1,4 +1,4 @@
-"""What bundles can be made for, held to the versions that boards have (NVIDIA's tables, as README of `export` names)."""
+"""What bundles can be made for, held to the versions that boards have (NVIDIA's tables of JetPack)."""
 
 from __future__ import annotations
 

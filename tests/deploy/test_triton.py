@@ -154,7 +154,9 @@ def python_model(files: dict[str, Entry], name: str, monkeypatch: pytest.MonkeyP
     from google.protobuf import json_format, text_format
 
     schema = sys.modules["model_config_pb2_of_tests"]
-    config = json_format.MessageToDict(text_format.Parse(network, schema.ModelConfig()), preserving_proto_field_name=True)
+    config = json_format.MessageToDict(
+        text_format.Parse(network, schema.ModelConfig()), preserving_proto_field_name=True
+    )
     inputs = [{**tensor, "dims": list(map(int, tensor["dims"]))} for tensor in config["input"]]
     model = module.TritonPythonModel()
     model.initialize({"model_name": name, "model_config": json.dumps({**config, "input": inputs})})
