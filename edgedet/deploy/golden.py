@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,18 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from edgedet.boxes import Letterbox
 from edgedet.config import Digest, Frozen
 from edgedet.data.images import decode_image
 from edgedet.errors import EdgedetError
 from edgedet.files import require_writable_folder, sha256_file, write_bytes, write_json
+from edgedet.runtime.backend import Outputs
 from edgedet.runtime.detector import Detector
 from edgedet.runtime.load import load_detector
+from edgedet.runtime.results import Detections
 from edgedet.spec import Preprocess
 
 NAME = "golden.json"
 WANTED = 3
-"""So many detections at least, over all images, prove something; the threshold is lowered for them, down to `LOWEST`."""
+"""So many detections at least in an image prove something; the threshold is lowered for them, down to `LOWEST`."""
 LOWEST = 0.01
+HALVINGS = 8
+"""So often the number of detections may be halved by a higher threshold, until rounding decides none of them."""
+TRIALS = 3
+ROUNDING = 2e-5
+"""What two machines' outputs differ by: as share of a score, and in pixels of the network's input."""
 
 Image = NDArray[np.uint8]
 
@@ -53,12 +61,10 @@ class Golden:
     Attributes:
         files: `golden.json` last.
         detections: how many there are in all images.
-        score_threshold: that they were found with.
     """
 
     files: tuple[Path, ...]
     detections: int
-    score_threshold: float
 
 
 class GoldenDetection(Frozen):
@@ -77,6 +83,7 @@ class GoldenImage(Frozen):
         width, height: in pixels.
         input: the network's input for it: float32, little endian, `[3, H, W]`; None where only its hash is kept.
         input_sha256: of those bytes.
+        score_threshold: that the detections were found with.
         detections: best first.
     """
 
@@ -85,6 +92,7 @@ class GoldenImage(Frozen):
     height: int
     input: str | None
     input_sha256: Digest
+    score_threshold: float
     detections: tuple[GoldenDetection, ...]
 
 
@@ -93,7 +101,6 @@ class GoldenFile(Frozen):
 
     version: Literal[1] = 1
     model_sha256: Digest
-    score_threshold: float
     tolerances: Tolerances
     images: tuple[GoldenImage, ...]
 
@@ -109,8 +116,8 @@ def write_golden(
 ) -> Golden:
     """Writes golden files of a model into a folder.
 
-    A model without NMS inside is run with a threshold that no score lies close to, so that another machine's rounding
-    does not make a detection come or go; and with a lower one than its own where it finds next to nothing.
+    A model without NMS inside is run on each image with the threshold nearest to its own at which another machine's
+    rounding makes no detection come, go or replace another; and with a lower one where it finds next to nothing.
 
     Args:
         model: `.onnx` or `.engine`.
@@ -129,9 +136,6 @@ def write_golden(
     require_writable_folder(folder)
     pictures = {name: _encoded(name, image) for name, image in given.items()}
     decoded = {name: decode_image(data, where=name) for name, data in pictures.items()}
-    threshold = _threshold(detector, list(decoded.values()), tolerances.score)
-    if not detector.has_nms:
-        detector = detector.with_postprocess(score_threshold=threshold)
     files: list[Path] = []
     records = []
     for name, data in pictures.items():
@@ -139,12 +143,11 @@ def write_golden(
         files.append(_written(folder / f"{name}.png", data))
         if tensors:
             files.append(_written(folder / f"{name}.input", tensor))
-        records.append(_record(detector, name, decoded[name], tensor, tensors))
-    document = GoldenFile(
-        model_sha256=sha256_file(model), score_threshold=threshold, tolerances=tolerances, images=tuple(records)
-    )
+        threshold = _threshold(detector, decoded[name], tolerances.score)
+        records.append(_record(detector, name, decoded[name], tensor, threshold, tensors))
+    document = GoldenFile(model_sha256=sha256_file(model), tolerances=tolerances, images=tuple(records))
     write_json(folder / NAME, document.model_dump(mode="json", by_alias=True))
-    return Golden((*files, folder / NAME), sum(len(record.detections) for record in records), threshold)
+    return Golden((*files, folder / NAME), sum(len(record.detections) for record in records))
 
 
 def default_images(size: Preprocess) -> dict[str, Image]:
@@ -191,7 +194,9 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def _record(detector: Detector, name: str, image: Image, tensor: bytes, tensors: bool) -> GoldenImage:
+def _record(detector: Detector, name: str, image: Image, tensor: bytes, threshold: float, tensors: bool) -> GoldenImage:
+    if not detector.has_nms:
+        detector = detector.with_postprocess(score_threshold=threshold)
     found = detector.detect([image])[0]
     detections = tuple(GoldenDetection(box=one.xyxy, score=one.score, class_=one.class_id) for one in found)
     return GoldenImage(
@@ -200,25 +205,59 @@ def _record(detector: Detector, name: str, image: Image, tensor: bytes, tensors:
         height=image.shape[0],
         input=f"{name}.input" if tensors else None,
         input_sha256=hashlib.sha256(tensor).hexdigest(),
+        score_threshold=threshold,
         detections=detections,
     )
 
 
-def _threshold(detector: Detector, images: list[Image], tolerance: float) -> float:
+def _threshold(detector: Detector, image: Image, tolerance: float) -> float:
+    """The model's own, or the nearest at which another machine's rounding changes no detection of this image."""
     own = detector.spec.postprocess.score_threshold
     if detector.has_nms:
         return own
     lowest = min(own, LOWEST)
-    found = detector.with_postprocess(score_threshold=lowest)
-    scores = np.sort(np.concatenate([found.detect([image])[0].score for image in images]))[::-1].astype(np.float64)
+    loose = detector.with_postprocess(score_threshold=lowest)
+    tensor, letterboxes = loose.preprocess([image])
+    outputs = loose.run(tensor)
+    scores = np.sort(loose.postprocess(outputs, letterboxes)[0].score)[::-1].astype(np.float64)
     gap = 20 * tolerance
     few = np.count_nonzero(scores > own) < WANTED
-    wanted = float(scores[:WANTED].min(initial=own)) - gap if few else own
-    return _between(scores, max(lowest, wanted), gap)
+    first = max(lowest, float(scores[:WANTED].min(initial=own)) - gap if few else own)
+    above = scores[scores > first]
+    candidates = [first, *(float(above[len(above) >> halvings]) for halvings in range(1, HALVINGS) if len(above))]
+    for candidate in candidates:
+        threshold = _between(scores, candidate, gap)
+        if _is_stable(detector.with_postprocess(score_threshold=threshold), outputs, letterboxes):
+            return threshold
+    return 1.0
+
+
+def _is_stable(detector: Detector, outputs: Outputs, letterboxes: Sequence[Letterbox]) -> bool:
+    """Whether outputs that are off by what rounding does give the same detections."""
+    expected = detector.postprocess(outputs, letterboxes)[0]
+    random = np.random.default_rng(0)
+    for _ in range(TRIALS):
+        boxes, scores = outputs["boxes"], outputs["scores"]
+        noisy = {
+            "boxes": (boxes + ROUNDING * random.uniform(-1, 1, boxes.shape)).astype(np.float32),
+            "scores": (scores * (1 + ROUNDING * random.uniform(-1, 1, scores.shape))).astype(np.float32),
+        }
+        if not _same(detector.postprocess(noisy, letterboxes)[0], expected, letterboxes[0]):
+            return False
+    return True
+
+
+def _same(found: Detections, expected: Detections, letterbox: Letterbox) -> bool:
+    """Whether each has its like among the others; equal ones may change places."""
+    if len(found) != len(expected):
+        return False
+    far = np.abs((found.xyxy[:, None] - expected.xyxy[None]) * letterbox.scale).max(axis=2) > 10 * ROUNDING
+    alike = ~far & (found.class_id[:, None] == expected.class_id[None])
+    return bool(alike.any(axis=0).all() and alike.any(axis=1).all())
 
 
 def _between(scores: NDArray[Any], threshold: float, gap: float) -> float:
-    """The number closest to `threshold`, from it downwards or upwards, that no score is closer to than half of `gap`."""
+    """The number closest to `threshold` that no score is closer to than half of `gap`."""
     edges = np.unique(np.concatenate([[0.0, 1.0], np.clip(scores, 0, 1)]))
     low, high = edges[:-1], edges[1:]
     wide = high - low >= gap

@@ -82,7 +82,6 @@ int selftest(Detector& detector, const Options& options) {
     const auto bytes = read_file(options.model, MODEL_LIMIT);
     if (sha256(bytes.data(), bytes.size()) != golden.model_sha256)
         tell("note: the golden files were written with another model file (a lowering of the same detector may differ)");
-    if (!detector.has_nms()) detector.set_thresholds(golden.score_threshold, -1);
     int failed = 0;
     for (const GoldenImage& image : golden.images) {
         if (stop.load()) return INTERRUPTED;

@@ -17,6 +17,7 @@ struct GoldenDetection {
 struct GoldenImage {
     std::string image, input, input_sha256;  // files in the folder; `input` may be empty
     int width = 0, height = 0;
+    double score_threshold = 0;  // what the detections were found with
     std::vector<GoldenDetection> detections;
 };
 
@@ -25,7 +26,6 @@ struct Golden {
     double input_tolerance = 0;  // of a value of the network's input
     double box_tolerance = 0;    // of a corner, in pixels of the network's input
     double score_tolerance = 0;
-    double score_threshold = -1; // what the detections were made with; below 0: the model's
     std::vector<GoldenImage> images;
 };
 

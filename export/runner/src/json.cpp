@@ -33,6 +33,7 @@ private:
         if (++values_ > limits_.values) fail("holds more than " + std::to_string(limits_.values) + " values");
         skip_space();
         Json value;
+        value.begin = at_;
         switch (peek()) {
             case '{': read_object(value, depth); break;
             case '[': read_array(value, depth); break;
@@ -45,6 +46,7 @@ private:
             case 'n': read_word("null", value, Json::Kind::null); break;
             default: value.kind = Json::Kind::number, value.number = read_number();
         }
+        value.end = at_;
         return value;
     }
 

@@ -19,6 +19,7 @@ public:
     std::string string;
     std::vector<Json> items;                            // of an array
     std::vector<std::pair<std::string, Json>> members;  // of an object; of equal keys the last counts
+    std::size_t begin = 0, end = 0;                     // where it stands in the text
 
     // The member of that key; null where there is none.
     const Json* find(const std::string& key) const;

@@ -8,8 +8,14 @@ void write_json_line(std::string& out, const FrameInfo& info, const Detections& 
                      const std::vector<std::string>& class_names) {
     out = "{\"source\": ";
     write_json_string(out, info.source);
-    out += ", \"frame\": " + std::to_string(info.frame) + ", \"width\": " + std::to_string(info.width) +
-           ", \"height\": " + std::to_string(info.height) + ", \"detections\": [";
+    const auto integer = [&out](const char* key, long long value) {
+        out += key;
+        write_json_integer(out, value);
+    };
+    integer(", \"frame\": ", info.frame);
+    integer(", \"width\": ", info.width);
+    integer(", \"height\": ", info.height);
+    out += ", \"detections\": [";
     for (std::size_t place = 0; place < detections.size(); ++place) {
         const Detection& found = detections[place];
         out += place == 0 ? "{\"xyxy\": [" : ", {\"xyxy\": [";
@@ -19,7 +25,8 @@ void write_json_line(std::string& out, const FrameInfo& info, const Detections& 
         }
         out += "], \"score\": ";
         write_json_number(out, static_cast<double>(found.score));
-        out += ", \"class_id\": " + std::to_string(found.class_id) + ", \"name\": ";
+        integer(", \"class_id\": ", found.class_id);
+        out += ", \"name\": ";
         write_json_string(out, class_names.at(static_cast<std::size_t>(found.class_id)));
         out += '}';
     }
@@ -30,7 +37,7 @@ void write_json_line(std::string& out, const FrameInfo& info, const Detections& 
     out += ", \"postprocess\": ";
     write_json_number(out, timings.postprocess);
     out += '}';
-    if (info.dropped >= 0) out += ", \"dropped\": " + std::to_string(info.dropped);
+    if (info.dropped >= 0) integer(", \"dropped\": ", info.dropped);
     out += "}\n";
 }
 

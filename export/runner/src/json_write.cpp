@@ -30,6 +30,12 @@ void write_json_string(std::string& out, const std::string& text) {
     out += '"';
 }
 
+void write_json_integer(std::string& out, long long value) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%lld", value);
+    out += digits;
+}
+
 void write_json_number(std::string& out, double value) {
     if (!std::isfinite(value)) {
         out += "null";

@@ -11,4 +11,6 @@ void write_json_string(std::string& out, const std::string& text);
 // The shortest of 15 to 17 digits that reads back as the same number; null where it is not finite.
 void write_json_number(std::string& out, double value);
 
+void write_json_integer(std::string& out, long long value);
+
 }  // namespace edgedet::runner

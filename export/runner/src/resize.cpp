@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "cpu/for_each_cpu.h"
 
 namespace edgedet::runner {
 namespace {
 
-// Weights are of 11 bits. A pixel's position is rounded to float32, and its weights to the nearest, ties to even.
+// A pixel's position is rounded to float32, and its weights to the nearest, ties to even.
 constexpr float ONE = 2048;
 
 struct Position {
@@ -29,25 +28,6 @@ int nearest_even(float value) {
     const float rest = value - below;
     const int whole = static_cast<int>(below);
     return whole + (rest > 0.5F || (rest == 0.5F && whole % 2 == 1) ? 1 : 0);
-}
-
-// Three bytes in one number, 21 bits apart: a product with a weight of 11 bits fits, and so does the sum of two.
-inline std::uint64_t spread(const std::uint8_t* pixel) {
-    std::uint32_t word;
-    std::memcpy(&word, pixel, sizeof word);
-    if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) word = __builtin_bswap32(word);
-    const std::uint64_t wide = word;
-    return (wide & 0xFF) | (wide & 0xFF00) << 13 | (wide & 0xFF0000) << 26;
-}
-
-constexpr std::uint64_t KEPT = 0x7FFF;  // the upper 15 bits of 19, as OpenCV keeps them
-
-EDGEDET_FOR_EACH_CPU
-void blend(const std::int16_t* upper, const std::int16_t* lower, int upper_weight, int lower_weight, int count,
-           std::uint8_t* out) {
-    for (int at = 0; at < count; ++at)
-        out[at] = static_cast<std::uint8_t>(
-            ((upper[at] * upper_weight >> 16) + (lower[at] * lower_weight >> 16) + 2) >> 2);
 }
 
 EDGEDET_FOR_EACH_CPU
@@ -81,7 +61,7 @@ void Resizer::start(const ImageView& source, int height, int width) {
     out_.resize(values);
     if (way_ == Way::halve) sums_.resize(2 * values);
     if (way_ == Way::interpolate) {
-        for (auto& line : lines_) line.resize(values);
+        for (auto& line : lines_) line.resize(values + LINE_SLACK);
         make_tables();
     }
     tables_of_ = wanted;
@@ -92,7 +72,7 @@ void Resizer::make_tables() {
     const double scale_x = 1.0 / (static_cast<double>(width_) / source_.width);
     const double scale_y = 1.0 / (static_cast<double>(height_) / source_.height);
     const auto columns = static_cast<std::size_t>(width_), rows = static_cast<std::size_t>(height_);
-    left_.resize(columns), right_.resize(columns), left_weight_.resize(columns), right_weight_.resize(columns);
+    columns_.resize(columns);
     upper_.resize(rows), lower_.resize(rows), upper_weight_.resize(rows), lower_weight_.resize(rows);
     inner_ = 0;
     for (int x = 0; x < width_; ++x) {
@@ -100,10 +80,9 @@ void Resizer::make_tables() {
         if (at.first < 0) at = {0, 0};
         if (at.first >= last) at = {last, 0};
         const auto place = static_cast<std::size_t>(x);
-        left_[place] = at.first * channels;
-        right_[place] = std::min(at.first + 1, last) * channels;
-        left_weight_[place] = static_cast<std::uint16_t>(nearest_even((1 - at.second_share) * ONE));
-        right_weight_[place] = static_cast<std::uint16_t>(nearest_even(at.second_share * ONE));
+        columns_[place] = {at.first * channels, std::min(at.first + 1, last) * channels,
+                           static_cast<std::int16_t>(nearest_even((1 - at.second_share) * ONE)),
+                           static_cast<std::int16_t>(nearest_even(at.second_share * ONE))};
         if (at.first + 1 < last) inner_ = x + 1;
     }
     // Beyond the upper and lower edge both rows are the same, and both weights stay: unlike at the sides.
@@ -126,19 +105,14 @@ const std::int16_t* Resizer::horizontal(int source_row) {
     const int channels = channels_of(source_.order);
     int x = 0;
     if (channels == 3) {
-        for (; x < inner_; ++x) {
-            const std::uint64_t sum = spread(pixels + left_[static_cast<std::size_t>(x)]) * left_weight_[static_cast<std::size_t>(x)] +
-                                      spread(pixels + right_[static_cast<std::size_t>(x)]) * right_weight_[static_cast<std::size_t>(x)];
-            out[3 * x] = static_cast<std::int16_t>(sum >> 4 & KEPT);
-            out[3 * x + 1] = static_cast<std::int16_t>(sum >> 25 & KEPT);
-            out[3 * x + 2] = static_cast<std::int16_t>(sum >> 46 & KEPT);
-        }
+        resize_columns(pixels, columns_.data(), inner_, out);
+        x = inner_;
     }
     for (; x < width_; ++x) {
-        const auto place = static_cast<std::size_t>(x);
+        const Column& column = columns_[static_cast<std::size_t>(x)];
         for (int channel = 0; channel < channels; ++channel)
-            out[x * channels + channel] = static_cast<std::int16_t>(
-                (pixels[left_[place] + channel] * left_weight_[place] + pixels[right_[place] + channel] * right_weight_[place]) >> 4);
+            out[x * channels + channel] = static_cast<std::int16_t>((pixels[column.left + channel] * column.left_weight +
+                                                                     pixels[column.right + channel] * column.right_weight) >> 4);
     }
     return out;
 }
@@ -157,7 +131,7 @@ const std::uint8_t* Resizer::row(int y) {
     const auto place = static_cast<std::size_t>(y);
     const std::int16_t* upper = horizontal(upper_[place]);
     const std::int16_t* lower = horizontal(lower_[place]);
-    blend(upper, lower, upper_weight_[place], lower_weight_[place], width_ * channels, out_.data());
+    blend_lines(upper, lower, upper_weight_[place], lower_weight_[place], width_ * channels, out_.data());
     return out_.data();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "image.h"
+#include "resize_kernels.h"
 
 namespace edgedet::runner {
 
@@ -30,8 +31,7 @@ private:
     std::array<int, 5> tables_of_{{0, 0, 0, 0, 0}};
     Way way_ = Way::copy;
 
-    std::vector<std::int32_t> left_, right_;     // by column: bytes from the row's begin to both pixels
-    std::vector<std::uint16_t> left_weight_, right_weight_;
+    std::vector<Column> columns_;
     std::vector<std::int32_t> upper_, lower_;    // by row: the source's rows
     std::vector<std::int16_t> upper_weight_, lower_weight_;
     int inner_ = 0;                              // columns whose right pixel is not the row's last one
