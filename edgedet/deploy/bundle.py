@@ -23,6 +23,7 @@ from edgedet.deploy.targets import Target
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes, require_writable_folder
 from edgedet.graph.verify import FLOAT16_TOLERANCE, INT8_TOLERANCE
+from edgedet.trt.versions import Version
 
 SOURCES_OF_ALL = ("CMakeLists.txt", "LICENSE", "plugins/kernels", "plugins/cpu", "export/runner")
 SOURCES_OF_BACKEND: Mapping[str, tuple[str, ...]] = {
@@ -43,6 +44,9 @@ PREBUILT: Mapping[str, str] = {
 
 OLDEST_CMAKE = (3, 18)
 """That the operators' `CMakeLists.txt` asks for; the runner's takes older ones."""
+
+OLDEST_OF_RUNNER = Version(8, 5)
+"""The oldest TensorRT that the C++ runner runs engines by."""
 
 ELF_MACHINES: Mapping[str, int] = {"x86_64": 62, "aarch64": 183}
 MOST_TENSOR_BYTES = 16 * MEBIBYTE
@@ -162,6 +166,9 @@ def bundle_files(
         "README.md": Entry(readme(network, target, integrations, prebuilt=bool(prebuilt)).encode()),
     }
     files |= {path: Entry(data) for path, data in engine.items()}
+    if network.engine_manifest is not None and not engine:
+        files["engine.json.in"] = Entry(network.engine_manifest.encode())
+        files["platform.cpp"] = Entry((scripts / "platform.cpp").read_bytes())
     files |= golden_files(network, target)
     files |= source_files(target)
     files |= prebuilt
@@ -183,6 +190,7 @@ def settings(network: Network, target: Target, *, has_engine: bool) -> str:
         "TENSORRT": "" if target.tensorrt is None else str(target.tensorrt),
         "CUDA_ARCHITECTURE": (board.compute_capability or "").replace(".", ""),
         "OLD_CMAKE": software.cmake if tuple(map(int, software.cmake.split("."))) < OLDEST_CMAKE else "",
+        "RUNNER": "yes" if target.tensorrt is None or target.tensorrt >= OLDEST_OF_RUNNER else "",
         "OPERATORS": "yes" if network.has_operators else "",
         "HAS_ENGINE": "yes" if has_engine else "",
         "BUILD_ENGINE": network.build or "",

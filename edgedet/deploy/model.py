@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgedet import __version__
 from edgedet.deploy.contents import INSTALLED
 from edgedet.deploy.targets import Target
 from edgedet.engine.build import ONNX_SUFFIX
-from edgedet.engine.recipe import write_recipe
+from edgedet.engine.recipe import Recipe, write_recipe
 from edgedet.engine.trtexec import trtexec_command
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.files import sha256_file
-from edgedet.graph.lower_file import describe, has_operators, lower_file, marked
+from edgedet.graph.lower_file import describe, has_operators, interface, lower_file, marked
 from edgedet.graph.verify import verification_images
 from edgedet.runtime.backends.onnxruntime import MODEL_LIMIT
 from edgedet.spec import Spec
-from edgedet.trt.manifest import ENGINE_LIMIT, BuildOptions, Manifest, manifest_path, read_manifest
+from edgedet.trt.manifest import (
+    ENGINE_LIMIT,
+    BuildOptions,
+    File,
+    Manifest,
+    Platform,
+    Tensor,
+    manifest_path,
+    read_manifest,
+)
 from edgedet.trt.operators import LIBRARY
 from edgedet.trt.versions import Version
 
@@ -40,6 +52,8 @@ class Network:
         sha256: of the file that it was made of.
         checkpoint_sha256, calibration_sha256: of what that file says it was made of.
         build: trtexec's command for the engine, below the bundle's folder; None where ONNX Runtime runs the network.
+        engine_manifest: what is to stand beside that engine, with `@NAMES@` for what only the device knows; None as
+            before.
     """
 
     data: bytes
@@ -54,6 +68,7 @@ class Network:
     checkpoint_sha256: str | None
     calibration_sha256: str | None
     build: str | None
+    engine_manifest: str | None
 
 
 def network_for(model: Path, target: Target, *, nms: bool = False, data: Path | None = None) -> Network:
@@ -100,9 +115,13 @@ def _of_file(source: Path, target: Target, folder: Path, data: Path | None) -> N
     if version is None:
         lowering = target.lowering(quantized=described.quantized)
         lowered = lower_file(source, lowering, verification_images(data))
-        reference, build = lowered, None
+        reference, build, manifest = lowered, None, None
     else:
-        lowering, lowered, reference, build = _for_tensorrt(source, version, folder, data)
+        recipe = write_recipe(source, folder / ENGINE, BuildOptions(), version, data=data)
+        lowering = recipe.network.lowering
+        lowered = marked(recipe.onnx.read_bytes(), lowering)
+        reference = recipe.network.reference.SerializeToString(deterministic=True)
+        build, manifest = _command(recipe), manifest_template(recipe, lowered)
     return Network(
         data=lowered,
         reference=reference,
@@ -116,12 +135,12 @@ def _of_file(source: Path, target: Target, folder: Path, data: Path | None) -> N
         checkpoint_sha256=described.provenance.checkpoint_sha256,
         calibration_sha256=described.provenance.calibration_sha256,
         build=build,
+        engine_manifest=manifest,
     )
 
 
-def _for_tensorrt(source: Path, version: Version, folder: Path, data: Path | None) -> tuple[str, bytes, bytes, str]:
-    """The lowering's name, the file, the reference and the command."""
-    recipe = write_recipe(source, folder / ENGINE, BuildOptions(), version, data=data)
+def _command(recipe: Recipe) -> str:
+    """trtexec's, as `install.sh` runs it in the bundle's folder."""
     there = Path(INSTALLED)
     placed = replace(
         recipe,
@@ -130,9 +149,54 @@ def _for_tensorrt(source: Path, version: Version, folder: Path, data: Path | Non
         operators=None if recipe.operators is None else there / "lib" / LIBRARY,
         timing_cache=there / "model.timing-cache",
     )
-    reference = recipe.network.reference.SerializeToString(deterministic=True)
-    lowering = recipe.network.lowering
-    return lowering, marked(recipe.onnx.read_bytes(), lowering), reference, trtexec_command(placed)
+    return trtexec_command(placed)
+
+
+def manifest_template(recipe: Recipe, onnx: bytes) -> str:
+    """The manifest of the engine that trtexec will build; `@NAMES@` stand for what the device fills in.
+
+    Its `peak_memory_bytes` is 0: of trtexec that is not measured.
+    """
+    network, digest = recipe.network, hashlib.sha256(onnx).hexdigest()
+    unknown = "0" * 64
+    manifest = Manifest(
+        edgedet=__version__,
+        engine=File(name=ENGINE, sha256=unknown),
+        onnx=File(name=MODEL, sha256=digest),
+        lowered_sha256=digest,
+        checkpoint_sha256=network.provenance.checkpoint_sha256,
+        calibration_sha256=network.provenance.calibration_sha256,
+        operators=None if recipe.operators is None else File(name=LIBRARY, sha256=unknown),
+        lowering=network.lowering,
+        options=recipe.options,
+        strongly_typed=network.strongly_typed,
+        built_on=Platform(
+            tensorrt=str(recipe.version),
+            compute_capability="0.0",
+            gpu="",
+            multiprocessors=1,
+            cuda_runtime="",
+            cuda_driver="",
+        ),
+        tensors=tuple(
+            Tensor(name=name, is_input=is_input, shape=shape, dtype=dtype)
+            for name, is_input, shape, dtype in interface(network.model)
+        ),
+        spec=network.spec,
+        build_seconds=0,
+        peak_memory_bytes=0,
+    )
+    values = manifest.model_dump(mode="json")
+    values["engine"]["sha256"] = "@ENGINE_SHA256@"
+    if values["operators"] is not None:
+        values["operators"]["sha256"] = "@OPERATORS_SHA256@"
+    for key in ("tensorrt", "compute_capability", "gpu", "multiprocessors", "cuda_runtime", "cuda_driver"):
+        values["built_on"][key] = f"@{key.upper()}@"
+    values["build_seconds"] = "@BUILD_SECONDS@"
+    text = json.dumps(values, indent=2) + "\n"
+    for number in ("@MULTIPROCESSORS@", "@BUILD_SECONDS@"):
+        text = text.replace(f'"{number}"', number)
+    return text
 
 
 def engine_files(engine: Path, model: Path, target: Target, network: Network) -> dict[str, bytes]:

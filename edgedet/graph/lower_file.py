@@ -99,6 +99,17 @@ def has_operators(data: bytes) -> bool:
     return any(node.domain == DOMAIN for node in ModelProto.FromString(data).graph.node)
 
 
+def interface(model: ModelProto) -> list[tuple[str, bool, tuple[int | None, ...], str]]:
+    """The inputs and outputs of a graph: name, whether it is an input, sizes (None where one is free), NumPy's type."""
+    found = []
+    for is_input, values in ((True, model.graph.input), (False, model.graph.output)):
+        for value in values:
+            tensor = value.type.tensor_type
+            shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+            found.append((value.name, is_input, shape, str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))))
+    return found
+
+
 def _hold(lowered: ModelProto, master: ModelProto, described: Described, images: Images, where: Path) -> None:
     """Holds what ONNX Runtime makes of the lowering to what it makes of the master."""
     with tempfile.TemporaryDirectory() as folder:

@@ -254,7 +254,13 @@ install_tensorrt() {
         [ -n "$nvcc" ] || need "nvcc, for the plugin that suppresses boxes" "$(jetpack_package nvidia-cuda-toolkit)"
     fi
     require_all
-    install_program -DTENSORRT_INCLUDE_DIR="$include"
+    if [ -n "$RUNNER" ]; then
+        install_program -DTENSORRT_INCLUDE_DIR="$include"
+    else
+        # shellcheck disable=SC2153
+        say "TensorRT $TENSORRT is older than what the runner knows: only the engine is built, for trtexec --loadEngine"
+        selftest=''
+    fi
     set -- -DTENSORRT_INCLUDE_DIR="$include" -DCMAKE_CUDA_COMPILER="$nvcc"
     [ -z "$CUDA_ARCHITECTURE" ] || set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$CUDA_ARCHITECTURE"
     install_library libedgedet_tensorrt.so "$@"
@@ -276,12 +282,31 @@ install_engine() {
     fi
     say "building the engine: minutes (installed/engine.log)"
     rm -f installed/model.engine.of
+    started=$(date +%s)
     # BUILD_ENGINE is a command of edgedet's, its words quoted for a shell; its first one is the function.
     trtexec() { "$trtexec" "$@"; }
     eval "$BUILD_ENGINE" > installed/engine.log 2>&1 ||
         { tail -n 20 installed/engine.log >&2; fail "TensorRT could not build the engine" "see installed/engine.log; edgedet doctor names known faults"; }
+    [ -z "$RUNNER" ] || describe_engine $(($(date +%s) - started))
     mv installed/model.engine.part installed/model.engine
     say "$stamp" > installed/model.engine.of
+}
+
+# The manifest beside the engine: without it neither the runner nor edgedet's Python loads a plan.
+describe_engine() { # describe_engine SECONDS
+    "${CXX:-g++}" -std=c++14 -O1 -o installed/platform platform.cpp -ldl >> installed/engine.log 2>&1 ||
+        fail "the program that describes this machine could not be built" "see installed/engine.log"
+    described=$(installed/platform "$library") || fail "this machine's GPU could not be described" "see what nvidia-smi or tegrastats says"
+    here_tensorrt='' here_capability='' here_multiprocessors='' here_runtime='' here_driver='' here_gpu=''
+    eval "$described"
+    operators_sha256=''
+    [ ! -e installed/lib/libedgedet_tensorrt.so ] || operators_sha256=$(sha256sum installed/lib/libedgedet_tensorrt.so | cut -d ' ' -f 1)
+    sed -e "s|@ENGINE_SHA256@|$(sha256sum installed/model.engine.part | cut -d ' ' -f 1)|" \
+        -e "s|@OPERATORS_SHA256@|$operators_sha256|" -e "s|@TENSORRT@|$here_tensorrt|" \
+        -e "s|@COMPUTE_CAPABILITY@|$here_capability|" -e "s|@GPU@|$here_gpu|" -e "s|@BUILD_SECONDS@|$1|" \
+        -e "s|@MULTIPROCESSORS@|$here_multiprocessors|" -e "s|@CUDA_RUNTIME@|$here_runtime|" -e "s|@CUDA_DRIVER@|$here_driver|" \
+        engine.json.in > installed/model.engine.json.part
+    mv installed/model.engine.json.part installed/model.engine.json
 }
 
 # Triton's model repository with the plan in it.

@@ -24,7 +24,7 @@ SPEC = Spec(
     class_names=NAMES,
     strides=STRIDES,
     preprocess=Preprocess(height=64, width=96),
-    postprocess=Postprocess(score_threshold=0.01, max_detections=20),
+    postprocess=Postprocess(score_threshold=0.001, max_detections=20),
 )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from deploy.conftest import Masters
+from deploy.conftest import SPEC, Masters
 
 from edgedet.deploy.bundle import make_bundle
 from edgedet.deploy.folder import check_bundle
 from edgedet.deploy.sources import source_folder
 from edgedet.deploy.targets import load_target
+from edgedet.files import sha256_file
+from edgedet.trt.manifest import differences, read_manifest
 
 MACHINE = os.uname().machine
 SCRIPTS = source_folder() / "export/bundle"
@@ -123,17 +125,48 @@ class TestRefusals:
 
     @pytest.mark.parametrize("user", ["nobody-of-that-name", "no;body"])
     def test_a_service_for_nobody(self, gpu: Path, tensorrt: Path, user: str) -> None:
-        said = install(gpu, "--tensorrt", tensorrt, "--no-selftest", "--service", user, code=2)
+        here = {"LD_LIBRARY_PATH": str(tensorrt / "lib")}
+        said = install(gpu, "--tensorrt", tensorrt, "--no-selftest", "--service", user, code=2, **here)
         assert "there is no user" in said or "by root alone" in said
+
+
+NVIDIA = """
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGet(int* device, int place) { return *device = 0; }
+int cuDeviceGetName(char* name, int size, int device) {
+    const char* text = "Orin (nvgpu)'&|";
+    while ((*name++ = *text++)) continue;
+    return 0;
+}
+int cuDriverGetVersion(int* version) { *version = 12060; return 0; }
+int cudaRuntimeGetVersion(int* version) { *version = 12060; return 0; }
+int cuDeviceGetAttribute(int* value, int which, int device) {
+    *value = which == 75 ? 8 : which == 76 ? 7 : which == 16 ? 16 : -1;
+    return 0;
+}
+int getInferLibVersion(void) { return VERSION; }
+"""
+"""What is asked of NVIDIA's libraries, which are not here."""
+
+
+def nvidia_libraries(folder: Path, version: int) -> None:
+    source = folder / "nvidia.c"
+    source.write_text(NVIDIA)
+    for name in ("lib/libnvinfer.so", "lib/libcuda.so.1", "lib/libcudart.so"):
+        command = ["gcc", "-shared", "-fPIC", f"-DVERSION={version}", "-o", folder / name, source]
+        subprocess.run(command, check=True)
 
 
 @pytest.fixture
 def tensorrt(tmp_path: Path) -> Path:
     """What `install.sh` looks for of TensorRT; its trtexec notes how it is called and writes the file asked for."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no C compiler")
     folder = tmp_path / "tensorrt"
     for name in ("include/NvInferRuntime.h", "lib/libnvinfer.so", "bin/trtexec"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
+    nvidia_libraries(folder, 100300)
     (folder / "bin/trtexec").write_text(
         '#!/bin/sh\n[ ! -e "$0.broken" ] || { echo "no kernel"; exit 1; }\nprintf "%s\\n" "$@" >> "$0.calls"\n'
         'for word; do case $word in --saveEngine=*) echo plan > "${word#*=}" ;; esac; done\n'
@@ -147,18 +180,39 @@ class TestEngine:
 
     def test_it_is_built_once_and_again_for_another_tensorrt(self, gpu: Path, tensorrt: Path) -> None:
         arguments = ("--tensorrt", tensorrt, "--no-selftest")
-        assert "building the engine" in install(gpu, *arguments)
+        here = {"LD_LIBRARY_PATH": str(tensorrt / "lib")}
+        assert "building the engine" in install(gpu, *arguments, **here)
         calls = (tensorrt / "bin/trtexec.calls").read_text().splitlines()
         assert "--onnx=model.onnx" in calls and "--int8" in calls
         assert any(word.startswith("--layerPrecisions=decode/") for word in calls)
         assert (gpu / "installed/model.engine").read_text() == "plan\n"
         assert (gpu / "installed/triton/edgedet/1/model.plan").read_text() == "plan\n"
         assert (gpu / "installed/triton/edgedet_ensemble/config.pbtxt").is_file()
-        assert "the engine is there" in install(gpu, *arguments)
+        assert "the engine is there" in install(gpu, *arguments, **here)
         assert (tensorrt / "bin/trtexec.calls").read_text().splitlines() == calls
-        (tensorrt / "lib/libnvinfer.so").write_text("another version")
-        assert "building the engine" in install(gpu, *arguments)
+        nvidia_libraries(tensorrt, 8502)
+        assert "building the engine" in install(gpu, *arguments, **here)
+        assert read_manifest(gpu / "installed/model.engine").built_on.tensorrt == "8.5.2"
         assert check_bundle(gpu).faults == ()
+
+    def test_its_manifest_is_that_of_edgedet_build(self, gpu: Path, tensorrt: Path) -> None:
+        install(gpu, "--tensorrt", tensorrt, "--no-selftest", LD_LIBRARY_PATH=str(tensorrt / "lib"))
+        manifest = read_manifest(gpu / "installed/model.engine")
+        assert manifest.spec == SPEC and manifest.onnx.sha256 == sha256_file(gpu / "model.onnx")
+        first = manifest.tensors[0]
+        assert (first.name, first.shape, first.dtype) == ("images", (1, 3, 64, 96), "float32")
+        assert (manifest.lowering, manifest.options.precision) == ("trt10", "int8")
+        built_on = manifest.built_on
+        assert (built_on.tensorrt, built_on.compute_capability, built_on.multiprocessors) == ("10.3.0", "8.7", 16)
+        assert (built_on.gpu, built_on.cuda_driver) == ("Orin (nvgpu)", "12.6")
+        plan = sha256_file(gpu / "installed/model.engine")
+        assert list(differences(manifest, plan, built_on, None)) == []
+
+    def test_without_a_gpu_there_is_none(self, gpu: Path, tensorrt: Path) -> None:
+        (tensorrt / "lib/libcuda.so.1").unlink()
+        said = install(gpu, "--tensorrt", tensorrt, "--no-selftest", code=2, LD_LIBRARY_PATH=str(tensorrt / "lib"))
+        assert "this machine's GPU could not be described" in said
+        assert not (gpu / "installed/model.engine").exists()
 
     def test_one_that_cannot_be_built_leaves_none(self, gpu: Path, tensorrt: Path) -> None:
         (tensorrt / "bin/trtexec.broken").touch()
@@ -166,7 +220,7 @@ class TestEngine:
         assert "TensorRT could not build the engine" in said and "no kernel" in said
         assert not (gpu / "installed/model.engine").exists()
         (tensorrt / "bin/trtexec.broken").unlink()
-        install(gpu, "--tensorrt", tensorrt, "--no-selftest")
+        install(gpu, "--tensorrt", tensorrt, "--no-selftest", LD_LIBRARY_PATH=str(tensorrt / "lib"))
         assert (gpu / "installed/model.engine").exists()
 
 
