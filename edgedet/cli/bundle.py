@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgedet.cli import output
+from edgedet.cli.options import OperatorsOption
 from edgedet.errors import CheckFailedError
 
 app = typer.Typer(help="Check, unpack and try what `edgedet deploy` made.", no_args_is_help=True, rich_markup_mode=None)
@@ -62,6 +63,38 @@ def unpack(
     manifest = unpack_archive(bundle, folder)
     result = {"folder": str(folder), "manifest": manifest.model_dump(mode="json")}
     output.emit(result, json_, _render_unpacked)
+
+
+@app.command()
+def selftest(
+    bundle: Annotated[Path, typer.Argument(help="Folder of edgedet deploy.", show_default=False)],
+    operators: OperatorsOption = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For inference.", show_default="all")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Run the network on the bundle's golden images by Python's runtime, where there is no C++ runner."""
+    from dataclasses import asdict
+
+    from edgedet.deploy.selftest import try_bundle
+
+    backend, tried = try_bundle(bundle, operators=operators, threads=threads)
+    faults = [one for one in tried if one.fault is not None]
+    output.emit({"backend": backend, "images": [asdict(one) for one in tried]}, json_, _render_tried)
+    if faults:
+        raise CheckFailedError(
+            f"{len(faults)} of {len(tried)} images are not as where the bundle was made",
+            where=bundle,
+            fix="make the bundle again; if it stays, report it with edgedet doctor --json",
+        )
+
+
+def _render_tried(result: dict[str, Any]) -> None:
+    for one in result["images"]:
+        state = "ok   " if one["fault"] is None else "fault"
+        said = f"{one['detections']} detections" if one["fault"] is None else one["fault"]
+        print(output.printable(f"{state} {one['image']}: {said}"))
+    right = sum(one["fault"] is None for one in result["images"])
+    print(output.printable(f"{right} of {len(result['images'])} images as where it was made ({result['backend']})"))
 
 
 def _render(result: dict[str, Any]) -> None:

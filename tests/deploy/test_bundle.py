@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from edgedet import files as files_module
 from edgedet.cli.app import app
 from edgedet.deploy.bundle import make_bundle
+from edgedet.deploy.contents import Entry, with_manifest
 from edgedet.deploy.folder import check_bundle, unpack, write_bundle
 from edgedet.deploy.golden import scene
 from edgedet.deploy.here import machine_differences
@@ -51,6 +52,15 @@ def settings_of(bundle: Path) -> dict[str, str]:
     program += 'eval "value=\\$$name"; printf "%s=%s\\0" "$name" "$value"; done'
     done = subprocess.run(["sh", "-c", program], cwd=bundle, capture_output=True, text=True, check=True)
     return dict(line.split("=", 1) for line in done.stdout.split("\0")[:-1])
+
+
+def write_changed(bundle: Path, to: Path, change: Callable[[str], str]) -> Path:
+    """A bundle with another `golden.json`, and a manifest that agrees with it."""
+    manifest = check_bundle(bundle).manifest
+    files = {file.path: Entry((bundle / file.path).read_bytes(), executable=file.executable) for file in manifest.files}
+    files["golden/golden.json"] = Entry(change(files["golden/golden.json"].data.decode()).encode())
+    write_bundle(to, manifest.name, with_manifest(files, manifest))
+    return to
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +297,25 @@ class TestCommands:
         checked = run("bundle", "check", cpu, "--json")
         assert checked["faults"] == [] and checked["manifest"]["target"]["name"] == "x86-cpu"
         assert "as its manifest says" in run("bundle", "check", orin)
+
+    def test_the_self_test_holds_and_fails(self, cpu: Path, tmp_path: Path) -> None:
+        result = run("bundle", "selftest", cpu, "--threads", 1, "--json")
+        assert len(result["images"]) == 10 and all(image["fault"] is None for image in result["images"])
+        assert sum(image["detections"] for image in result["images"]) > 0
+        broken = write_changed(cpu, tmp_path / "b", lambda text: text.replace('"class": 0', '"class": 1'))
+        assert "no detection of class 1" in run("bundle", "selftest", broken, "--threads", 1, code=1)
+
+    def test_golden_files_from_strangers(self, cpu: Path, tmp_path: Path) -> None:
+        for place, (change, says) in enumerate(
+            {
+                (lambda text: "{"): "not valid JSON",
+                (lambda text: "[]"): "not a JSON object",
+                (lambda text: text.replace('"same.png"', '"../../x.png"')): "a path that no bundle has",
+                (lambda text: text.replace('"version": 1', '"version": 2')): "version",
+            }.items()
+        ):
+            broken = write_changed(cpu, tmp_path / f"{place}", change)
+            assert says in run("bundle", "selftest", broken, code=2)
 
     def test_a_changed_file_fails(self, cpu: Path, tmp_path: Path) -> None:
         shutil.copytree(cpu, tmp_path / "b")
