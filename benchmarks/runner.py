@@ -2,8 +2,9 @@
 
     python benchmarks/runner.py MODEL [--rounds 9] [--seconds 2]
 
-The three are measured in turn, each in a process of its own (Python in this one), as often as there are rounds; of each
-round's medians the median is told. Build first: make operators.
+The bare loop and the runner's own run in one process, run by run in turn: what the runner takes longer is the median of
+such pairs. Then the whole runner and the Python runtime, in turn, as often as there are rounds; of each round's medians
+the median is told. Build first: make operators.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ BUILD = Path(__file__).resolve().parents[1] / "build" / "native" / "export" / "r
 WARM_UP_MS = 200
 
 
-def bare_loop(model: Path, library: Path, seconds: float, size: tuple[int, int]) -> float:
-    """Milliseconds of a run, the median."""
+def in_turn(model: Path, library: Path, seconds: float, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Medians in milliseconds: of bare runs, of the runner's, and of what one of a pair takes longer than the other."""
     words = [model, library, 1, WARM_UP_MS, seconds, *size]
-    done = subprocess.run(
-        [BUILD / "tests" / "runner_bare_loop", *map(str, words)], check=True, capture_output=True, text=True
-    )
-    return median(map(float, done.stdout.split()))
+    command = [BUILD / "tests" / "runner_bare_loop", *map(str, words)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    bare, ours = np.array(done.stdout.split(), np.float64).reshape(-1, 2).T
+    return float(np.median(bare)), float(np.median(ours)), float(np.median(ours - bare))
 
 
 def runner(model: Path, library: Path, seconds: float, image: Path) -> dict[str, float]:
@@ -83,9 +84,9 @@ def main() -> None:
     image = scene(480, 640, seed=0)
     path = Path(tempfile.mkdtemp()) / "scene.ppm"
     cv2.imwrite(str(path), image)
-    bare, ours, theirs = [], [], []
+    pairs, ours, theirs = [], [], []
     for _ in range(options.rounds):
-        bare.append(bare_loop(options.model, library, options.seconds, (size.height, size.width)))
+        pairs.append(in_turn(options.model, library, options.seconds, (size.height, size.width)))
         ours.append(runner(options.model, library, options.seconds, path))
         theirs.append(python(options.model, options.seconds, image))
     path.unlink()
@@ -93,15 +94,13 @@ def main() -> None:
         f"{options.model.name}, ONNX Runtime {onnxruntime.__version__}, 1 thread, image 640x480, "
         f"{options.rounds} rounds of {options.seconds:g} s each in turn, medians in ms"
     )
-    ratios = [one["network"] / alone for one, alone in zip(ours, bare, strict=True)]
+    bare, _, extra = (median(column) for column in zip(*pairs, strict=True))
+    shares = [longer / alone for alone, _, longer in pairs]
     print(
-        f"network alone: bare loop {median(bare):.4f}, runner {median(one['network'] for one in ours):.4f}, "
-        f"Python {median(one['network'] for one in theirs):.4f}"
+        f"run by run: bare loop {bare:.4f}, the runner {1e3 * extra:+.2f} us ({median(shares):+.2%}; "
+        f"rounds {min(shares):+.2%} to {max(shares):+.2%})"
     )
-    print(
-        f"runner over bare loop: {median(ratios) - 1:+.2%} (rounds: {min(ratios) - 1:+.2%} to {max(ratios) - 1:+.2%})"
-    )
-    for stage in ("preprocess", "inference", "postprocess", "total"):
+    for stage in ("network", "preprocess", "inference", "postprocess", "total"):
         print(
             f"{stage}: runner {median(one[stage] for one in ours):.4f}, "
             f"Python {median(one[stage] for one in theirs):.4f}"
