@@ -2,7 +2,7 @@
 #   make demo   trains, exports, evaluates and measures a detector on a generated set
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
 #   make test-tensorrt   on a machine with a GPU and TensorRT: what only it can prove
-#   make operators   edgedet's operators for ONNX Runtime, in build/native
+#   make operators   edgedet's operators for ONNX Runtime and the C++ runner, in build/native
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
 #                    TENSORRT_INCLUDE_DIR=... adds the plugins for that TensorRT
@@ -48,11 +48,16 @@ test-tensorrt:
 # ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says. What the tests run needs none.
 operators aarch64: $(VENV)/.for-development
 	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" || include=; \
-		$(BIN)/cmake --preset $(PRESET) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
+		$(BIN)/cmake --preset $(PRESET) -DEDGEDET_RUNNER=ON -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
 		$(BIN)/cmake --build --preset $(PRESET) --parallel 2 && \
 		{ [ -n "$$include" ] || { echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }; }
 operators: PRESET := host
 aarch64: PRESET := aarch64
+aarch64: build/onnxruntime/aarch64/libonnxruntime.so.1
+
+# For the runner's self-test under qemu.
+build/onnxruntime/aarch64/libonnxruntime.so.1: $(VENV)/.for-development
+	-export/runner/fetch_aarch64.sh $(BIN)/python $(@D)
 
 cuda: $(VENV)/.for-development
 	$(BIN)/cmake --preset cuda -DCMAKE_CUDA_COMPILER=$(NVCC) -DTENSORRT_INCLUDE_DIR=$(TENSORRT_INCLUDE_DIR) > /dev/null
@@ -64,6 +69,7 @@ tensorrt: $(VENV)/.for-development
 	@set -e; for include in $(abspath $(TENSORRT_HEADERS))/*/include; do \
 		build=build/tensorrt/$$(basename $$(dirname $$include)); \
 		$(BIN)/cmake -S . -B $$build -DCMAKE_BUILD_TYPE=Release -DEDGEDET_TESTS=ON -DTENSORRT_INCLUDE_DIR=$$include \
+			-DEDGEDET_RUNNER=ON -DEDGEDET_RUNNER_IMAGES=none $(if $(CUDA_INCLUDE_DIR),-DCUDA_INCLUDE_DIR=$(CUDA_INCLUDE_DIR)) \
 			$$(command -v $(NVCC) > /dev/null && echo -DEDGEDET_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=87-real) > /dev/null; \
 		$(BIN)/cmake --build $$build --parallel 2; \
 	done

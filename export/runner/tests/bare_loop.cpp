@@ -1,6 +1,7 @@
-// A loop around ONNX Runtime and nothing else, with the runner's settings: what benchmarks/runner.py measures against.
+// A loop around ONNX Runtime and nothing else, with the runner's settings, and in turn with it the runner: what
+// benchmarks/runner.py measures. Both in one process, run by run, so that a busy machine is as busy for both.
 //   runner_bare_loop MODEL LIBONNXRUNTIME THREADS WARM_UP_MS DURATION_S HEIGHT WIDTH
-// Prints the milliseconds of each run, line by line.
+// Prints the milliseconds of a bare run and of one of the runner, line by line.
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_c_api.h>
 
@@ -8,9 +9,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dlfcn.h>
+
+#include "detector.h"
 
 namespace {
 
@@ -60,14 +64,33 @@ int main(int count, char** words) {
     check(api->CreateIoBinding(session, &binding));
     check(api->BindInput(binding, in[0], value));
     for (int place = 0; place < 2; ++place) check(api->BindOutput(binding, out[place], outputs[place]));
-    const double begin = now(), warm = begin + std::atof(words[4]), end = warm + 1e3 * std::atof(words[5]);
-    std::vector<double> times;
-    for (double start = begin; start < end;) {
+    edgedet::runner::LoadOptions load;
+    load.threads = std::atoi(words[3]), load.onnxruntime = words[2];
+    const auto detector = edgedet::runner::open_detector(words[1], load);
+    edgedet::runner::Image picture;
+    picture.height = static_cast<int>(height), picture.width = static_cast<int>(width);
+    picture.pixels.assign(input.size(), 100);
+    for (std::uint8_t& pixel : picture.pixels) pixel = static_cast<std::uint8_t>((state = state * 1664525u + 1013904223u) >> 24);
+    detector->preprocess(picture.view());
+    const auto bare = [&] {
+        const double start = now();
         check(api->RunWithBinding(session, nullptr, binding));
-        const double done = now();
-        if (start >= warm) times.push_back(done - start);
-        start = now();
+        return now() - start;
+    };
+    const auto ours = [&] {
+        const double start = now();
+        detector->infer();
+        return now() - start;
+    };
+    const double begin = now(), warm = begin + std::atof(words[4]), end = warm + 1e3 * std::atof(words[5]);
+    std::vector<std::pair<double, double>> times;
+    for (bool bare_first = true; now() < end; bare_first = !bare_first) {
+        const double start = now();
+        std::pair<double, double> pair;
+        if (bare_first) pair.first = bare(), pair.second = ours();
+        else pair.second = ours(), pair.first = bare();
+        if (start >= warm) times.push_back(pair);
     }
-    for (double time : times) std::printf("%.6f\n", time);
+    for (const auto& pair : times) std::printf("%.6f %.6f\n", pair.first, pair.second);
     return 0;
 }
