@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deploy.conftest import NAMES, SPEC, Masters
+from small_float import checkpoint_in
 from typer.testing import CliRunner
 
 from edgedet import files as files_module
@@ -430,3 +431,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system needs root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_with_nms(tmp_path: Path) -> None:
+    checkpoint = checkpoint_in(tmp_path)
+    made = make_bundle(checkpoint, load_target("x86-cpu"), tmp_path / "b", nms=True)
+    assert (made.manifest.lowering, made.manifest.has_nms, made.manifest.quantized) == ("fp32", True, False)
+    assert made.manifest.model_sha256 == made.manifest.checkpoint_sha256 == sha256_file(checkpoint)
+    assert load_detector(tmp_path / "b/model.onnx", threads=1).has_nms
+    tensorrt = make_bundle(checkpoint, load_target("jetson-thor"), tmp_path / "t", nms=True)
+    assert "libedgedet_tensorrt.so" in settings_of(tmp_path / "t")["BUILD_ENGINE"]
+    assert tensorrt.manifest.target.board.compute_capability == "11.0"
