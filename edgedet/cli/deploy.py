@@ -34,6 +34,12 @@ def command(
             help="Dataset or image to hold the lowered network to the given one on.", show_default="generated"
         ),
     ] = None,
+    golden: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset or image: up to 8 of its images go into the bundle's self-test.", show_default="none"
+        ),
+    ] = None,
     engine: Annotated[
         Path | None,
         typer.Option(help="Engine that was built of MODEL on such a device.", show_default="built on the device"),
@@ -77,6 +83,7 @@ def command(
         out,
         nms=nms,
         data=data,
+        golden=golden,
         engine=engine,
         prebuilt=prebuilt,
         integrations=tuple(with_ or ()),
@@ -132,5 +139,7 @@ def _render(result: dict[str, Any]) -> None:
         print("  random weights: for latency only")
     size = f"{kind} of {result['size_bytes'] / 1e6:.2f} MB"
     print(f"  {precision}, lowered for {manifest['lowering']}; {files} files, {size}")
+    if manifest["golden_detections"] == 0:
+        print("  the self-test has no detections to compare: give --golden DATASET, with objects to be found")
     then = "edgedet bundle unpack it there, or tar -x --zstd, and" if result["archive"] else "copy it to the device and"
     print(f"  {then} run: sh install.sh")

@@ -22,7 +22,7 @@ from edgedet.deploy.sources import source_folder
 from edgedet.deploy.targets import Target
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes, require_writable_folder
-from edgedet.graph.verify import FLOAT16_TOLERANCE, INT8_TOLERANCE
+from edgedet.graph.verify import FLOAT16_TOLERANCE, INT8_TOLERANCE, verification_images
 from edgedet.trt.versions import Version
 
 SOURCES_OF_ALL = ("CMakeLists.txt", "LICENSE", "plugins/kernels", "plugins/cpu", "export/runner")
@@ -84,6 +84,7 @@ def make_bundle(
     *,
     nms: bool = False,
     data: Path | None = None,
+    golden: Path | None = None,
     engine: Path | None = None,
     prebuilt: Path | None = None,
     integrations: Sequence[str] = (),
@@ -95,6 +96,8 @@ def make_bundle(
         target: what it is for.
         out: a folder, or a file ending in `.tar.zst`; None is a folder here, called after the model and the target.
         nms, data: see `edgedet.deploy.model.network_for`.
+        golden: dataset or image; images of it go into the bundle beside the generated ones, which a trained detector
+            may find nothing in.
         engine: a TensorRT plan with its manifest beside it, built of `model` on such a device.
         prebuilt: folder with `edgedet-run` or libraries of operators that were built for the target.
         integrations: of `edgedet.deploy.integrations.INTEGRATIONS`.
@@ -112,7 +115,8 @@ def make_bundle(
         zstandard()
     require_writable_folder(out.absolute().parent)
     network = network_for(model, target, nms=nms, data=data)
-    files = bundle_files(
+    files, detections = golden_files(network, target, golden)
+    files |= bundle_files(
         network,
         target,
         engine={} if engine is None else engine_files(engine, model, target, network),
@@ -130,6 +134,7 @@ def make_bundle(
         quantized=network.quantized,
         has_nms=network.has_nms,
         random_weights=network.spec.random_weights,
+        golden_detections=detections,
     )
     complete = with_manifest(with_sums(files), manifest)
     write_bundle(out, manifest.name, complete)
@@ -152,7 +157,7 @@ def bundle_files(
     prebuilt: Mapping[str, Entry],
     integrations: Sequence[str],
 ) -> dict[str, Entry]:
-    """The files of a bundle by their paths, but for the manifest and the sums."""
+    """The files of a bundle by their paths, but for the golden ones, the manifest and the sums."""
     scripts = source_folder() / "export/bundle"
     files = {
         MODEL: Entry(network.data),
@@ -169,7 +174,6 @@ def bundle_files(
     if network.engine_manifest is not None and not engine:
         files["engine.json.in"] = Entry(network.engine_manifest.encode())
         files["platform.cpp"] = Entry((scripts / "platform.cpp").read_bytes())
-    files |= golden_files(network, target)
     files |= source_files(target)
     files |= prebuilt
     files |= integration_files(network, target, integrations)
@@ -200,22 +204,27 @@ def settings(network: Network, target: Target, *, has_engine: bool) -> str:
     return "\n".join([*lines, *(f"{name}={shlex.quote(value)}" for name, value in values.items())]) + "\n"
 
 
-def golden_files(network: Network, target: Target) -> dict[str, Entry]:
-    """Images with the tensors and detections that ONNX Runtime made of them here.
+def golden_files(network: Network, target: Target, given: Path | None = None) -> tuple[dict[str, Entry], int]:
+    """Images with the tensors and detections that ONNX Runtime made of them here, and how many detections there are.
 
     Of large inputs only the hashes are kept: they tell that an input differs, and tensors by how much.
     """
     size = network.spec.preprocess
-    tensors = len(default_images(size)) * 3 * size.height * size.width * 4 <= MOST_TENSOR_BYTES
+    images = default_images(size)
+    if given is not None:
+        images |= {f"given{place}": image for place, image in enumerate(verification_images(given).images)}
+    tensors = len(images) * 3 * size.height * size.width * 4 <= MOST_TENSOR_BYTES
     with tempfile.TemporaryDirectory() as folder:
         model, golden = Path(folder) / MODEL, Path(folder) / "golden"
         model.write_bytes(network.reference)
-        write_golden(model, golden, tolerances=golden_tolerances(network, target), tensors=tensors)
-        return {
+        tolerances = golden_tolerances(network, target)
+        written = write_golden(model, golden, images=images, tolerances=tolerances, tensors=tensors)
+        files = {
             f"golden/{path.relative_to(golden).as_posix()}": Entry(path.read_bytes())
             for path in sorted(golden.rglob("*"))
             if path.is_file()
         }
+    return files, written.detections
 
 
 def golden_tolerances(network: Network, target: Target) -> Tolerances:

@@ -73,6 +73,7 @@ class BundleManifest(Frozen):
         quantized: whether it computes in INT8.
         has_nms: whether the network suppresses boxes itself.
         random_weights: whether it is for latency alone.
+        golden_detections: how many there are in all golden images: without any the self-test proves inputs alone.
         files: all of them but the manifest, sorted.
     """
 
@@ -88,6 +89,7 @@ class BundleManifest(Frozen):
     quantized: bool
     has_nms: bool
     random_weights: bool
+    golden_detections: Annotated[int, Field(ge=0)] = 0
     files: Annotated[tuple[BundledFile, ...], Field(max_length=MOST_FILES)] = ()
 
 

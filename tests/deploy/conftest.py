@@ -10,7 +10,7 @@ import torch
 from engine.conftest import _fresh_records, images, models, pictures, trt10  # noqa: F401
 from small_detector import small_detector
 
-from edgedet.deploy import golden
+from edgedet.deploy import bundle, golden
 from edgedet.graph.master import master_graph
 from edgedet.graph.metadata import Provenance, with_provenance
 from edgedet.graph.nms import with_nms
@@ -59,4 +59,4 @@ def masters(tmp_path_factory: pytest.TempPathFactory) -> Masters:
 def one_golden_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bundles with one golden image instead of ten: those take longer than all the rest."""
     few = {"same": golden.scene(64, 96, seed=7)}
-    monkeypatch.setattr(golden, "default_images", lambda size: few)
+    monkeypatch.setattr(bundle, "default_images", lambda size: few)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from deploy.conftest import NAMES, SPEC, Masters
@@ -201,6 +202,17 @@ def test_a_folder_of_something_else_is_not_replaced(masters: Masters, tmp_path: 
     with pytest.raises(EdgedetError, match="is no bundle"):
         make_bundle(masters.float, load_target("x86-cpu"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.usefixtures("one_golden_image")
+def test_given_images_go_into_the_self_test(masters: Masters, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "street.png"), scene(50, 70, seed=3))
+    target = load_target("x86-cpu")
+    made = make_bundle(masters.int8, target, tmp_path / "b", golden=tmp_path / "street.png")
+    names = {file.path for file in made.manifest.files}
+    assert {"golden/given0.png", "golden/given0.input", "golden/same.png"} <= names
+    golden = json.loads((tmp_path / "b/golden/golden.json").read_text())
+    assert made.manifest.golden_detections == sum(len(image["detections"]) for image in golden["images"])
 
 
 @pytest.mark.usefixtures("one_golden_image")
