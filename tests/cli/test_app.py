@@ -35,9 +35,11 @@ VERBS = [
     "bench",
     "gate",
     "report",
+    "deploy",
     "doctor",
     "demo",
     "pg",
+    "bundle",
 ]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 
