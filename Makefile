@@ -2,11 +2,12 @@
 #   make demo   trains, exports, evaluates and measures a detector on a generated set
 #   make test   lint, types, import floors and the fast tests (with CI=true the slow ones too)
 #   make test-tensorrt   on a machine with a GPU and TensorRT: what only it can prove
-#   make operators   edgedet's operators for ONNX Runtime, in build/native
+#   make operators   edgedet's operators for ONNX Runtime and the C++ runner, in build/native
 #   make aarch64     the same for 64-bit ARM, with Debian's g++-aarch64-linux-gnu, in build/aarch64
 #   make cuda        the CUDA kernels, in build/cuda, and what they take of a GPU: needs nvcc, but no GPU
 #                    TENSORRT_INCLUDE_DIR=... adds the plugins for that TensorRT
 #   make tensorrt-python  NVIDIA's Python modules of four TensorRTs, which the tests look at, in build/tensorrt-python
+#   make triton-schema    the compiled schema of Triton's configurations, which a test parses ours with
 #   make tensorrt TENSORRT_HEADERS=FOLDER   what the plugins' tests need, for the headers in each FOLDER/*/include
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PACKAGES := edgedet tests $(wildcard benchmarks)
 TENSORRT_MODULES := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==10.16.1.11 \
 	tensorrt-cu13-bindings==11.4.0.106
 
-.PHONY: demo test test-slow test-tensorrt operators aarch64 cuda tensorrt tensorrt-python lint format clean
+.PHONY: demo test test-slow test-tensorrt operators aarch64 cuda tensorrt tensorrt-python triton-schema lint format clean
 
 demo: $(VENV)/.for-training
 	$(BIN)/edgedet demo --out demo
@@ -31,7 +32,7 @@ test: lint
 	@if command -v $(NVCC) > /dev/null; then $(MAKE) cuda; else echo "there is no nvcc: no CUDA kernel is compiled"; fi
 	@if [ -n "$(TENSORRT_HEADERS)" ]; then $(MAKE) tensorrt; \
 		else echo "there are no TENSORRT_HEADERS: no plugin for TensorRT is compiled"; fi
-	-@$(MAKE) tensorrt-python
+	-@$(MAKE) tensorrt-python triton-schema
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not tensorrt"
 ifeq ($(CI),true)
 	$(MAKE) test-slow
@@ -47,11 +48,16 @@ test-tensorrt:
 # ONNX Runtime's C headers come from Debian, or from where ONNXRUNTIME_INCLUDE_DIR says. What the tests run needs none.
 operators aarch64: $(VENV)/.for-development
 	@include="$${ONNXRUNTIME_INCLUDE_DIR:-$$(plugins/onnxruntime/fetch_headers.sh build/onnxruntime)}" || include=; \
-		$(BIN)/cmake --preset $(PRESET) -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
+		$(BIN)/cmake --preset $(PRESET) -DEDGEDET_RUNNER=ON -DONNXRUNTIME_INCLUDE_DIR="$$include" > /dev/null && \
 		$(BIN)/cmake --build --preset $(PRESET) --parallel 2 && \
 		{ [ -n "$$include" ] || { echo "the operators for ONNX Runtime are not built: their tests are skipped"; exit 1; }; }
 operators: PRESET := host
 aarch64: PRESET := aarch64
+aarch64: build/onnxruntime/aarch64/libonnxruntime.so.1
+
+# For the runner's self-test under qemu.
+build/onnxruntime/aarch64/libonnxruntime.so.1: $(VENV)/.for-development
+	-export/runner/fetch_aarch64.sh $(BIN)/python $(@D)
 
 cuda: $(VENV)/.for-development
 	$(BIN)/cmake --preset cuda -DCMAKE_CUDA_COMPILER=$(NVCC) -DTENSORRT_INCLUDE_DIR=$(TENSORRT_INCLUDE_DIR) > /dev/null
@@ -63,6 +69,7 @@ tensorrt: $(VENV)/.for-development
 	@set -e; for include in $(abspath $(TENSORRT_HEADERS))/*/include; do \
 		build=build/tensorrt/$$(basename $$(dirname $$include)); \
 		$(BIN)/cmake -S . -B $$build -DCMAKE_BUILD_TYPE=Release -DEDGEDET_TESTS=ON -DTENSORRT_INCLUDE_DIR=$$include \
+			-DEDGEDET_RUNNER=ON -DEDGEDET_RUNNER_IMAGES=none $(if $(CUDA_INCLUDE_DIR),-DCUDA_INCLUDE_DIR=$(CUDA_INCLUDE_DIR)) \
 			$$(command -v $(NVCC) > /dev/null && echo -DEDGEDET_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=87-real) > /dev/null; \
 		$(BIN)/cmake --build $$build --parallel 2; \
 	done
@@ -74,6 +81,11 @@ tensorrt-python: $(VENV)/.for-development
 		[ -d $$folder ] || { $(BIN)/python -m pip install -q --no-deps --only-binary :all: --target $$folder.part $$module && \
 			mv $$folder.part $$folder; }; \
 	done
+
+# Without what it depends on: only a file of it is loaded, and it wants an older ml_dtypes than onnx does.
+triton-schema: $(VENV)/.for-development
+	@[ -d build/triton-schema ] || { $(BIN)/python -m pip install -q --no-deps --only-binary :all: \
+		--target build/triton-schema.part tritonclient==2.73.0 && mv build/triton-schema.part build/triton-schema; }
 
 lint: $(VENV)/.for-development
 	$(BIN)/ruff check $(PACKAGES)

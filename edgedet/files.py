@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,6 +78,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed onto it when the block ends without an exception.
+
+    A folder that is there already gives way at the end only: it survives an exception and a full disk. Whether it may
+    be replaced is the caller's to decide. A kill between the two renames leaves it beside, under a name that begins
+    with a dot.
+    """
+    temporary: Path | None = None
+    old: Path | None = None
+    try:
+        if path.exists() and (path.is_symlink() or not path.is_dir()):
+            raise EdgedetError("not a folder", where=path, fix="name a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:32]}.", suffix=".tmp", dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name[:32]}.", suffix=".old", dir=path.parent))
+            path.replace(old)
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        if temporary is not None and old is not None and not path.exists():
+            with suppress(OSError):
+                old.replace(path)
+        for left in (temporary, old):
+            if left is not None:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

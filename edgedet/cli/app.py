@@ -13,9 +13,11 @@ from edgedet import __version__
 from edgedet.cli import (
     bench,
     build,
+    bundle,
     compare,
     data,
     demo,
+    deploy,
     doctor,
     export,
     gate,
@@ -104,6 +106,8 @@ app.command("lint")(lint.command)
 app.command("bench")(bench.command)
 app.command("gate")(gate.command)
 app.command("report")(report_page.command)
+app.command("deploy")(deploy.command)
+app.add_typer(bundle.app, name="bundle")
 app.command("doctor")(doctor.command)
 app.add_typer(jetson.app, name="jetson")
 app.command("demo")(demo.command)

@@ -14,6 +14,7 @@ INTERRUPTED_EXIT_CODE = 128 + 2
 BROKEN_PIPE_EXIT_CODE = 128 + 13
 
 EXTRA_OF_PACKAGE = {
+    "backports": "deploy",
     "faster_coco_eval": "eval",
     "lightning": "train",
     "lightning_fabric": "train",

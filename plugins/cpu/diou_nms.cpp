@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -21,7 +21,9 @@ constexpr int32_t NONE = -1;
 using Candidate = uint64_t;
 
 Candidate candidate_of(float score, uint32_t index) {
-    return uint64_t{~std::bit_cast<uint32_t>(score)} << 32 | index;  // the bits of positive floats are in their order
+    uint32_t bits;
+    std::memcpy(&bits, &score, sizeof bits);  // the bits of positive floats are in their order
+    return uint64_t{~bits} << 32 | index;
 }
 
 uint32_t index_of(Candidate candidate) { return static_cast<uint32_t>(candidate); }
@@ -41,9 +43,9 @@ bool is_finite(const Box& box) {
     return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
 }
 
-std::vector<Candidate> find_candidates(const Box* boxes, const float* scores, int64_t count, int64_t classes,
-                                       float threshold) {
-    std::vector<Candidate> found;
+void find_candidates(const Box* boxes, const float* scores, int64_t count, int64_t classes, float threshold,
+                     std::vector<Candidate>& found) {
+    found.clear();
     const int64_t total = count * classes;
     for (int64_t at = 0; (at = next_above(scores, at, total, threshold)) < total; at += SCANNED_AT_A_TIME) {
         const int64_t end = std::min<int64_t>(at + SCANNED_AT_A_TIME, total);
@@ -51,15 +53,14 @@ std::vector<Candidate> find_candidates(const Box* boxes, const float* scores, in
             if (scores[flat] > threshold && is_finite(boxes[flat / classes]))
                 found.push_back(candidate_of(scores[flat], static_cast<uint32_t>(flat)));
     }
-    return found;
 }
 
 constexpr int RADIX_BITS = 11;
 constexpr size_t SMALL = 400;  // fewer are sorted faster by comparing
 
 // Least significant digit first, of the scores alone: the indices are in order already.
-void radix_sort(std::vector<Candidate>& candidates) {
-    std::vector<Candidate> other(candidates.size());
+void radix_sort(std::vector<Candidate>& candidates, std::vector<Candidate>& other) {
+    other.resize(candidates.size());
     for (int shift = 32; shift < 64; shift += RADIX_BITS) {
         std::array<uint32_t, 1 << RADIX_BITS> starts{};
         const auto digit = [shift](Candidate c) { return (c >> shift) & ((1 << RADIX_BITS) - 1); };
@@ -71,7 +72,7 @@ void radix_sort(std::vector<Candidate>& candidates) {
     }
 }
 
-void sort_best(std::vector<Candidate>& candidates, size_t limit) {
+void sort_best(std::vector<Candidate>& candidates, size_t limit, std::vector<Candidate>& other) {
     if (candidates.size() > limit) {
         std::nth_element(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(limit), candidates.end());
         candidates.resize(limit);
@@ -79,7 +80,7 @@ void sort_best(std::vector<Candidate>& candidates, size_t limit) {
     } else if (candidates.size() <= SMALL) {
         std::sort(candidates.begin(), candidates.end());
     } else {
-        radix_sort(candidates);
+        radix_sort(candidates, other);
     }
 }
 
@@ -127,12 +128,21 @@ EDGEDET_NEXT_OVERLAP(double)
 template <typename Real>
 class Kept {
 public:
-    Kept(int64_t groups, const DIoUNMS& attributes)
-        : first_(static_cast<size_t>(groups), NONE),
-          last_(static_cast<size_t>(groups), NONE),
-          iou_threshold_(attributes.iou_threshold),
-          beta_(attributes.beta),
-          surely_below_(static_cast<Real>(attributes.iou_threshold * SURELY_BELOW)) {}
+    void reserve(size_t groups, size_t boxes) {
+        first_.reserve(groups);
+        last_.reserve(groups);
+        blocks_.reserve(boxes);
+    }
+
+    // Empty, for the next image.
+    void start(int64_t groups, const DIoUNMS& attributes) {
+        first_.assign(static_cast<size_t>(groups), NONE);
+        last_.assign(static_cast<size_t>(groups), NONE);
+        blocks_.clear();
+        iou_threshold_ = attributes.iou_threshold;
+        beta_ = attributes.beta;
+        surely_below_ = static_cast<Real>(attributes.iou_threshold * SURELY_BELOW);
+    }
 
     bool suppress(const Box& box, size_t group) const {
         const Real area = area_of(box);
@@ -170,15 +180,15 @@ private:
 
     std::vector<Block<Real>> blocks_;
     std::vector<int32_t> first_, last_;
-    double iou_threshold_, beta_;
-    Real surely_below_;
+    double iou_threshold_ = 0, beta_ = 1;
+    Real surely_below_ = 0;
 };
 
 template <typename Real>
-std::vector<uint32_t> suppress(const Box* boxes, const std::vector<Candidate>& candidates, int64_t classes,
-                               const DIoUNMS& attributes) {
-    std::vector<uint32_t> kept;
-    Kept<Real> suppressors(attributes.class_agnostic ? 1 : classes, attributes);
+void suppress(const Box* boxes, const std::vector<Candidate>& candidates, int64_t classes, const DIoUNMS& attributes,
+              Kept<Real>& suppressors, std::vector<uint32_t>& kept) {
+    kept.clear();
+    suppressors.start(attributes.class_agnostic ? 1 : classes, attributes);
     for (Candidate candidate : candidates) {
         if (static_cast<int64_t>(kept.size()) >= attributes.max_detections) break;
         const uint32_t flat = index_of(candidate);
@@ -190,7 +200,6 @@ std::vector<uint32_t> suppress(const Box* boxes, const std::vector<Candidate>& c
         }
         kept.push_back(flat);
     }
-    return kept;
 }
 
 bool fit_float32(const Box* boxes, const std::vector<Candidate>& candidates, int64_t classes) {
@@ -200,12 +209,42 @@ bool fit_float32(const Box* boxes, const std::vector<Candidate>& candidates, int
 
 }  // namespace
 
+struct DIoUNMSWorkspace::Memory {
+    std::vector<Candidate> candidates, other;
+    Kept<float> single;
+    Kept<double> wide;
+    std::vector<uint32_t> kept;
+};
+
+DIoUNMSWorkspace::DIoUNMSWorkspace() : memory_(new Memory) {}
+DIoUNMSWorkspace::~DIoUNMSWorkspace() = default;
+
+void DIoUNMSWorkspace::reserve(int64_t count, int64_t classes, const DIoUNMS& attributes) {
+    const int64_t most = std::min(count * classes, attributes.pre_nms_top_k);
+    const auto kept = static_cast<size_t>(std::min(most, attributes.max_detections));
+    const size_t groups = attributes.class_agnostic ? 1 : static_cast<size_t>(classes);
+    memory_->candidates.reserve(static_cast<size_t>(count * classes));
+    memory_->other.reserve(static_cast<size_t>(count * classes));  // sorting swaps the two
+    memory_->single.reserve(groups, kept);
+    memory_->wide.reserve(groups, kept);
+    memory_->kept.reserve(kept);
+}
+
+const std::vector<uint32_t>& DIoUNMSWorkspace::run(const Box* boxes, const float* scores, int64_t count,
+                                                   int64_t classes, const DIoUNMS& attributes) {
+    Memory& memory = *memory_;
+    find_candidates(boxes, scores, count, classes, attributes.score_threshold, memory.candidates);
+    sort_best(memory.candidates, static_cast<size_t>(attributes.pre_nms_top_k), memory.other);
+    if (fit_float32(boxes, memory.candidates, classes))
+        suppress(boxes, memory.candidates, classes, attributes, memory.single, memory.kept);
+    else
+        suppress(boxes, memory.candidates, classes, attributes, memory.wide, memory.kept);
+    return memory.kept;
+}
+
 std::vector<uint32_t> diou_nms(const Box* boxes, const float* scores, int64_t count, int64_t classes,
                                const DIoUNMS& attributes) {
-    std::vector<Candidate> candidates = find_candidates(boxes, scores, count, classes, attributes.score_threshold);
-    sort_best(candidates, static_cast<size_t>(attributes.pre_nms_top_k));
-    return fit_float32(boxes, candidates, classes) ? suppress<float>(boxes, candidates, classes, attributes)
-                                                   : suppress<double>(boxes, candidates, classes, attributes);
+    return DIoUNMSWorkspace().run(boxes, scores, count, classes, attributes);
 }
 
 }  // namespace edgedet::cpu

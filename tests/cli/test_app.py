@@ -35,10 +35,12 @@ VERBS = [
     "bench",
     "gate",
     "report",
+    "deploy",
     "doctor",
     "demo",
     "pg",
     "jetson",
+    "bundle",
 ]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 

@@ -1,0 +1,108 @@
+#include "live.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "error.h"
+
+namespace edgedet::runner {
+namespace {
+
+using Milliseconds = std::chrono::duration<double, std::milli>;
+constexpr Milliseconds LISTENING{100};  // so long a wait may go on after Ctrl-C
+constexpr Milliseconds PATIENCE{2000};  // for a capture that hangs in a driver, at the end
+
+}  // namespace
+
+// Outlives the source where its thread hangs.
+struct LiveSource::Shared {
+    std::unique_ptr<Capture> capture;
+    Reconnection reconnection;
+    mutable std::mutex mutex;
+    std::condition_variable changed;
+    Image newest;
+    bool has_newest = false, done = false, ended = false, was_open = false;
+    long long dropped = 0, reconnected = 0;
+};
+
+LiveSource::LiveSource(std::unique_ptr<Capture> capture, std::string name, std::string where, std::string fix,
+                       const std::atomic<bool>& stop, const Reconnection& reconnection)
+    : shared_(std::make_shared<Shared>()), stop_(stop), name_(std::move(name)), where_(std::move(where)), fix_(std::move(fix)) {
+    shared_->capture = std::move(capture);
+    shared_->reconnection = reconnection;
+    std::thread([shared = shared_] { capture_frames(shared); }).detach();
+}
+
+LiveSource::~LiveSource() {
+    std::unique_lock<std::mutex> lock(shared_->mutex);
+    shared_->done = true;
+    shared_->changed.notify_all();
+    shared_->changed.wait_for(lock, PATIENCE, [this] { return shared_->ended; });
+}
+
+void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
+    Shared& state = *shared;
+    const Reconnection& again = state.reconnection;
+    Image read;
+    int failures = 0;
+    double wait = again.first;
+    bool more = true;
+    while (more) {
+        const bool opened = state.capture->open();
+        if (opened) {
+            std::unique_lock<std::mutex> lock(state.mutex);
+            state.reconnected += state.was_open ? 1 : 0;
+            state.was_open = true;
+            more = !state.done;
+        }
+        while (opened && more && state.capture->read(read)) {
+            const std::lock_guard<std::mutex> lock(state.mutex);
+            state.dropped += state.has_newest ? 1 : 0;
+            std::swap(state.newest, read);
+            state.has_newest = true;
+            more = !state.done;
+            failures = 0, wait = again.first;
+            state.changed.notify_all();
+        }
+        state.capture->close();
+        std::unique_lock<std::mutex> lock(state.mutex);
+        // What never opened is wrong, not broken.
+        if (!more || (!opened && !state.was_open) || ++failures > again.tries) break;
+        more = !state.changed.wait_for(lock, Milliseconds(wait), [&] { return state.done; });
+        wait = std::min(2 * wait, again.most);
+    }
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    state.ended = true;
+    state.changed.notify_all();
+}
+
+bool LiveSource::next(Frame& frame) {
+    Shared& state = *shared_;
+    std::unique_lock<std::mutex> lock(state.mutex);
+    while (!state.has_newest && !state.ended && !stop_.load()) state.changed.wait_for(lock, LISTENING);
+    if (stop_.load()) return false;
+    if (!state.has_newest) {
+        if (!state.was_open) throw Error("cannot be opened", where_, fix_);
+        throw Error("broke off, and could not be opened again in " + std::to_string(state.reconnection.tries) + " tries",
+                    where_, "check cable, power and network, then start again");
+    }
+    std::swap(image_, state.newest);
+    state.has_newest = false;
+    frame.image = image_.view();
+    frame.name = name_;
+    frame.index = index_++;
+    frame.dropped = state.dropped;
+    return true;
+}
+
+std::vector<std::string> LiveSource::notes() const {
+    const std::lock_guard<std::mutex> lock(shared_->mutex);
+    return {std::to_string(index_) + " frames looked at, " + std::to_string(shared_->dropped) + " dropped, " +
+            std::to_string(shared_->reconnected) + " times connected again"};
+}
+
+}  // namespace edgedet::runner
