@@ -1,11 +1,15 @@
 """Gated 1x1 convolutions on the CPU, on one thread, beside ONNX Runtime's of the same layer, in INT8 and float32.
 
     make operators && python benchmarks/gating.py [--models shufflenetv2_0.5x mobilenetv2_0.5] [--rounds 40] [--most 8]
+    python benchmarks/gating.py --wide         codes of 16 bits, 8 of them gated, instead of layers that stay float
 
 The distinct dense 1x1 convolutions of backbones and necks of 320 pixels, those of the most products first, with random
 weights and codes of 8 bits, 4 of them gated. INT8 layers take and give uint8, as in a quantized detector: ONNX Runtime
 fuses the quantizers around its own convolution, and the operator `EdgeDetQGatedConv` has them in it. The column `float
 ends` is `EdgeDetGatedConv` with its quantizers as nodes around it, a tenth of the positions open.
+
+With --wide maps stay float, as around a layer that INT8 would harm: `EdgeDetGatedConv` rounds them to 16 bits, and is
+set beside the float32 convolution that it stands for. INT8 is there to tell what the layer would cost without either.
 
 Thresholds open the gate at the share of positions or tiles asked for, scattered at random. All sessions of a shape take
 turns: each runs once, so that what it reads was written just before, as in a detector, and is then timed, three runs
@@ -71,26 +75,28 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["shufflenetv2_0.5x", "mobilenetv2_0.5"])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--most", type=int, default=8, help="shapes of a model")
+    parser.add_argument("--wide", action="store_true", help="16 bits, 8 of them gated, between float maps")
     arguments = parser.parse_args()
+    gated_runs, rival = (wide_runs_of, "float32") if arguments.wide else (runs_of, "INT8")
     heads = [f"{share:.0%}" for share in SHARES]
-    ratios = [f"INT8 / {head}" for head in heads]
-    columns = ["layer", "gate", "float32", "INT8", *heads, "float ends", *ratios]
+    timed = ["float32", "INT8", *heads, *([] if arguments.wide else ["float ends"])]
+    columns = ["layer", "gate", *timed, *(f"{rival} / {head}" for head in heads)]
     wins: dict[str, list[bool]] = {}
     with pinned(1):
         for model in arguments.models:
             print(f"{model}, microseconds; above 1 gating wins\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
             for shape in shapes_of(model)[: arguments.most]:
                 for granularity in ("pixel", "tile"):
-                    times = medians(runs_of(shape, granularity), arguments.rounds)
-                    gains = [times["INT8"] / times[head] for head in heads]
+                    times = medians(gated_runs(shape, granularity), arguments.rounds)
+                    gains = [times[rival] / times[head] for head in heads]
                     for head, gain in zip(heads, gains, strict=True):
                         wins.setdefault(f"{granularity}, {head}", []).append(gain > 1)
                     name = f"{shape.inputs} to {shape.outputs}, {shape.height}x{shape.width}"
-                    cells = [f"{times[key]:.1f}" for key in ("float32", "INT8", *heads, "float ends")]
+                    cells = [f"{times[key]:.1f}" for key in timed]
                     cells += [f"{gain:.2f}" for gain in gains]
                     print(f"| {name} | {granularity} | {' | '.join(cells)} |", flush=True)
     for name, won in wins.items():
-        print(f"{name} open: faster than ONNX Runtime's INT8 in {sum(won)} of {len(won)} layers")
+        print(f"{name} open: faster than ONNX Runtime's {rival} in {sum(won)} of {len(won)} layers")
     print_protocol("edgedet", "onnxruntime", threads=1, rounds=arguments.rounds)
 
 
@@ -128,6 +134,22 @@ def runs_of(shape: Shape, granularity: Granularity) -> dict[str, Run]:
         if share == SHARES[0]:
             apart = quantized(gated(gate, weights, threshold))
             runs["float ends"] = session(apart, codes.astype(np.uint8), shape, gate)
+    return runs
+
+
+def wide_runs_of(shape: Shape, granularity: Granularity) -> dict[str, Run]:
+    rng = np.random.default_rng(0)
+    gate = GatedConv(low_bits=8, lowest=-32768, highest=32639, granularity=granularity)
+    codes = rng.integers(0, gate.highest + 1, (1, shape.inputs, shape.height, shape.width))
+    weights = rng.integers(-64, 65, (shape.outputs, shape.inputs, 1, 1))
+    real = (codes * X_SCALE).astype(np.float32)
+    runs = {
+        "float32": session(float_layer(weights), real, shape),
+        "INT8": session(quantized(convolution(weights)), (codes >> 7).astype(np.uint8), shape),
+    }
+    for share in SHARES:
+        threshold = threshold_for(share, gate, codes, weights)
+        runs[f"{share:.0%}"] = session(gated(gate, weights, threshold), real, shape, gate)
     return runs
 
 

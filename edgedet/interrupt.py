@@ -42,6 +42,23 @@ def deferred_interrupt() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM, which services are stopped with, raises KeyboardInterrupt as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def in_thread(work: Callable[[], T]) -> T:
     """What `work` gives, or raises, in another thread, while this one can be interrupted.
 

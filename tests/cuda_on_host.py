@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from edgedet.ops.cuda import WORKSPACE_ALIGNMENT, CudaKernels, NMSProblem
 from edgedet.ops.diou_nms import DIoUNMS
+from edgedet.ops.gated_conv.cuda import CudaGatedConv, GatedLayer
 
 LIBRARY = Path(__file__).resolve().parents[1] / "build" / "native" / "libedgedet_cuda_on_host.so"
 """Where `make operators` builds it."""
@@ -52,3 +54,33 @@ def poisoned(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         .reshape(shape)
         .copy()
     )
+
+
+@lru_cache
+def gated_kernels() -> CudaGatedConv:
+    return CudaGatedConv(LIBRARY)
+
+
+def gated_conv(layer: GatedLayer, x: np.ndarray) -> np.ndarray:
+    """`[B, C, H, W]`, float32 or float16, to the operator's output.
+
+    Nothing may be written behind the workspace and the result, and all of the result must be.
+    """
+    packed = gated_kernels().pack(layer, x.shape, half=x.dtype == np.float16)
+    workspace = poisoned((packed.workspace_bytes + GUARD_BYTES,), np.uint8)
+    shape = layer.result_shape(x.shape)
+    count = int(np.prod(shape))
+    y = poisoned((count + GUARD_BYTES,), x.dtype)
+    given = np.ascontiguousarray(x)
+    addresses = (packed.values.ctypes.data, given.ctypes.data, y.ctypes.data, workspace.ctypes.data)
+    gated_kernels().run(packed, *addresses, stream=0)
+    assert (workspace[packed.workspace_bytes :] == POISON).all()
+    assert (y[count:].view(np.uint8) == POISON).all()
+    return y[:count].reshape(shape)
+
+
+def products() -> int:
+    """How many products of a warp all runs so far have taken."""
+    count = ctypes.CDLL(str(LIBRARY)).edgedet_cuda_on_host_products
+    count.restype = ctypes.c_uint64
+    return int(count())

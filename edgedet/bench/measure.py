@@ -131,6 +131,7 @@ def measure(model: Path, settings: Settings, trust: Trust = NO_TRUST) -> Measure
         memory=memory.memory,
         power=found,
         joules_per_image=None if found is None else found.energy_per_frame(images),
+        board=power.board,
         interrupted=stop.wanted,
     )
     return Measurement(result, trace)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
+from edgedet.bench.machine.board_summary import BoardSummary
 from edgedet.bench.machine.condition import Condition
 from edgedet.bench.machine.disturbance import Disturbance
 from edgedet.bench.machine.memory import Memory
@@ -83,6 +84,7 @@ class Result(Frozen):
         memory: the most that was taken, from loading on.
         power: None where the machine does not tell it.
         joules_per_image: of the whole that the power is of.
+        board: what a Jetson's tegrastats said meanwhile; None elsewhere, and in files of before it was kept.
         layers: `edgedet.bench.layers.table.LayerTable.to_dict()`, where they were timed.
         map: mAP50-95 on the input's dataset, where that was asked for.
         interrupted: whether someone stopped it early.
@@ -113,6 +115,7 @@ class Result(Frozen):
     memory: Memory | None
     power: Power | None
     joules_per_image: float | None
+    board: BoardSummary | None = None
     layers: Mapping[str, Any] | None = None
     map: float | None = None
     interrupted: bool = False

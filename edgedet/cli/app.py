@@ -20,6 +20,7 @@ from edgedet.cli import (
     export,
     gate,
     inspect,
+    jetson,
     lint,
     models,
     pg,
@@ -104,6 +105,7 @@ app.command("bench")(bench.command)
 app.command("gate")(gate.command)
 app.command("report")(report_page.command)
 app.command("doctor")(doctor.command)
+app.add_typer(jetson.app, name="jetson")
 app.command("demo")(demo.command)
 
 

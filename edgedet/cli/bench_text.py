@@ -92,6 +92,8 @@ def told(result: Result) -> Iterator[str]:
     if result.power is not None and result.joules_per_image is not None:
         power, millijoules = result.power, 1e3 * result.joules_per_image
         yield f"power: {power.watts:.2f} W ({power.covers}, {power.source}), {millijoules:.3g} mJ an image"
+    if result.board is not None:
+        yield f"board: {result.board.text()}"
     for disturbance in result.disturbances:
         yield f"disturbed: {disturbance.what}"
     if result.interrupted:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from edgedet.cli import output
+from edgedet.cli.measuring import ThreadsOption
+from edgedet.cli.options import OperatorsOption
 from edgedet.errors import EdgedetError
 
 app = typer.Typer(help="Look at the gates of a detector.", no_args_is_help=True, rich_markup_mode=None)
@@ -19,6 +21,16 @@ ACCURACY = {
     "high": "high bits alone",
     "random": "as many updates, at random",
     "one": "about as many, by one threshold",
+    "static": "as many bits, layer by layer",
+    "uniform": "{uniform_bits} bits, ends fitted",
+    "uniform_all": "all bits, ends fitted",
+}
+FILES = {
+    "full": "INT8, all bits",
+    "gated": "gated, by the library of operators",
+    "gated_body": "gated, by stock ONNX Runtime",
+    "high": "INT8, high bits alone",
+    "float": "float32",
 }
 
 
@@ -37,9 +49,15 @@ def report(
         Path | None,
         typer.Option(help="Draw where gates open on the split's first image: .png or .jpg.", show_default="none"),
     ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Time files of the weights with gates, without, and in float.")
+    ] = False,
+    operators: OperatorsOption = None,
+    threads: ThreadsOption = 1,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """How often gates open in each layer, bits multiplied, and accuracy beside other gates of the same weights."""
+    from edgedet.deploy.gate_latency import time_gates
     from edgedet.quant.gate_picture import draw_gates
     from edgedet.quant.gate_report import report_gates
 
@@ -48,7 +66,11 @@ def report(
     found = report_gates(model, data, split=split, limit=limit, track=output.track)
     if picture is not None:
         draw_gates(model, data, split, picture)
-    output.emit(found.to_dict(), json_, _render)
+    result = found.to_dict()
+    if latency:
+        times = time_gates(model, data, split=split, operators=operators, threads=threads, track=output.track)
+        result["latency"] = times.to_dict()
+    output.emit(result, json_, _render)
 
 
 def _render(result: dict[str, Any]) -> None:
@@ -67,5 +89,17 @@ def _render(result: dict[str, Any]) -> None:
     named = {name: result[f"{name}_operations"] / full for name in ("bit", "tile_bit", "high_bit")}
     print(f"bits multiplied, on average: {result['bits']:.2f}, {named['bit']:.0%} of the bit operations of all bits")
     print(f"were whole tiles updated: {named['tile_bit']:.0%}; high bits alone: {named['high_bit']:.0%}")
-    print("none of these is a time: measure that with `edgedet bench` on files of `edgedet export --gates`")
-    output.table(["gates", "AP50-95"], [[ACCURACY[name], f"{value:.4f}"] for name, value in result["accuracy"].items()])
+    print("none of these is a time: --latency measures it")
+    names = {name: text.format(**result) for name, text in ACCURACY.items()}
+    output.table(["gates", "AP50-95"], [[names[name], f"{value:.4f}"] for name, value in result["accuracy"].items()])
+    if "latency" in result:
+        _render_latency(result["latency"])
+
+
+def _render_latency(result: dict[str, Any]) -> None:
+    rows = [
+        [FILES[name], f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}", f"{one['ratio']:.2f}"]
+        for name, one in result["files"].items()
+    ]
+    title = f"{result['runtime']}, threads: {result['threads']}, {result['runs']} runs each, in turn"
+    output.table(["file", "median ms", "p95 ms", "to INT8"], rows, title=title)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def command(
     model: Annotated[Path, typer.Argument(help="Model file: .onnx, .engine or .pt.")],
     source: Annotated[
-        str, typer.Argument(help="Image, folder, pattern ('photos/**/*.jpg'), video, camera number, or rtsp/http URL.")
+        str,
+        typer.Argument(
+            help="Image, folder, pattern ('photos/**/*.jpg'), video, camera (0, /dev/video0, csi:0), or rtsp/http URL."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the drawn images or video.")] = Path("runs/predict"),
     save: Annotated[bool, typer.Option(help="Draw the detections into --out.")] = True,
@@ -34,6 +37,25 @@ def command(
         int | None, typer.Option(min=1, help="Threads for inference.", show_default="one a core")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    queue: Annotated[
+        int, typer.Option(min=1, max=1000, help="Frames of a camera or stream that wait; the oldest are dropped.")
+    ] = 1,
+    reconnect: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to try to open a lost camera or stream again.")
+    ] = 30.0,
+    silence: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="A camera or stream without frames for so long is lost.")
+    ] = 10.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Detect in images in shards, through Ray Data; --out gets JSON lines.")
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster that runs.", show_default="one is started for this run")
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers at most.", show_default="as many as there is room for")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="Images a shard, with --ray.")] = 256,
     operators: OperatorsOption = None,
     force: ForceOption = False,
     allow_code: AllowCodeOption = False,
@@ -43,29 +65,55 @@ def command(
     from functools import partial
 
     from edgedet.cli.output import console, emit, printable
+    from edgedet.config import parse
+    from edgedet.interrupt import termination_as_interrupt
     from edgedet.runtime.load import load_detector
-    from edgedet.runtime.predict import predict
-    from edgedet.runtime.sources import open_source
+    from edgedet.runtime.predict import counts_summary, predict
+    from edgedet.runtime.sources import LiveSettings, SourceLostError, open_source
 
-    frames = open_source(source)
+    live = {"queue": queue, "reconnect_seconds": reconnect, "silence_seconds": silence}
+    frames = open_source(source, parse(LiveSettings, live))
+    if ray:
+        from edgedet.cli.predict_ray import predict_in_shards
+        from edgedet.runtime.fleet import DetectorSettings
+
+        settings = DetectorSettings(
+            model=str(model.resolve()),
+            threads=threads or 1,
+            device=device,
+            operators=None if operators is None else str(operators.resolve()),
+            force=force,
+            allow_code=allow_code,
+            score=score,
+            iou=iou,
+        )
+        predict_in_shards(
+            settings, frames, out, shard_size, limit, address=ray_address, workers=ray_workers, as_json=as_json
+        )
+        return
     detector = load_detector(
         model, threads=threads, device=device, operators=operators, force=force, allow_code=allow_code
     )
     detector = detector.with_postprocess(score_threshold=score, iou_threshold=iou)
-    done, stopped = 0, False
+    done, stopped = 0, None
     try:
-        with closing(predict(detector, frames, out=out if save else None, limit=limit)) as predictions:
+        with (
+            termination_as_interrupt(),
+            closing(predict(detector, frames, out=out if save else None, limit=limit)) as predictions,
+        ):
             for prediction in predictions:
                 emit(prediction.to_dict(), as_json, partial(_print_summary, prediction))
                 done += 1
-    except KeyboardInterrupt:
-        stopped = True
+    except (KeyboardInterrupt, SourceLostError) as error:
+        stopped = error
     finally:
         _report_skipped(frames.skipped)
+    if frames.counts is not None:
+        console().print(counts_summary(frames.counts, done))
     if save and done:
         console().print(printable(f"drawn: {out}"))
-    if stopped and (frames.video is None or not frames.video.is_live):
-        raise KeyboardInterrupt
+    if isinstance(stopped, SourceLostError) or (stopped is not None and frames.counts is None):
+        raise stopped
 
 
 def _print_summary(prediction: Prediction, _: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ EXTRA_OF_PACKAGE = {
     "onnxscript": "train",
     "optuna": "sweep",
     "polygraphy": "trt",
+    "pyarrow": "ray",
+    "ray": "ray",
     "tensorboard": "train",
     "torch": "train",
 }

@@ -106,7 +106,7 @@ def build_engine(
     images = verification_images(data)
     network = read_network(model, version, options, images)
     options = settled(options, network)
-    library = find_operators(operators) if network.has_nms else None
+    library = find_operators(operators) if network.needs_operators else None
     needed = None if library is None else File(name=library.name, sha256=sha256_file(library))
     require_library(options, library)
     cache = timing_cache or out.with_suffix(TIMING_CACHE_SUFFIX)

@@ -12,6 +12,7 @@ from onnx import ModelProto, numpy_helper
 from edgedet.errors import EdgedetError, unknown_value
 from edgedet.graph.lowerings.float16 import to_float16
 from edgedet.graph.lowerings.float32_nodes import MOVES, decoding_nodes, names_of_unsafe
+from edgedet.graph.lowerings.gated_plugin import has_gates, is_gated, with_functions, with_plugins
 from edgedet.graph.lowerings.mixed import keep_blocks_float, quantized_blocks
 from edgedet.graph.metadata import Provenance, read_metadata, read_provenance, read_spec
 from edgedet.graph.nms import BOXES_AND_SCORES, with_nms, without_nms
@@ -76,8 +77,13 @@ class Network:
 
     @property
     def has_nms(self) -> bool:
-        """Whether it suppresses boxes itself, and so needs edgedet's plugins."""
+        """Whether it suppresses boxes itself."""
         return any(node.op_type == OP_TYPE for node in self.model.graph.node)
+
+    @property
+    def needs_operators(self) -> bool:
+        """Whether it needs edgedet's plugins."""
+        return self.has_nms or has_gates(self.model)
 
     @property
     def batch(self) -> int | None:
@@ -119,7 +125,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, images: Im
         fix = "export a quantized checkpoint (edgedet quantize), or leave --precision out"
         raise EdgedetError("the model has no quantizers: there is no INT8 engine of it", where=path, fix=fix)
     target = versions.lowering(version, chosen, strongly_typed=strong)
-    plain = without_nms(model)
+    plain = with_functions(without_nms(model))
     held = versions.holds_precisions(chosen, strongly_typed=strong)
     unsafe: Sequence[str] = ()
     if provenance.target == MASTER:
@@ -136,7 +142,7 @@ def read_network(path: Path, version: Version, options: BuildOptions, images: Im
     reference = plain
     if any(node.op_type == OP_TYPE for node in model.graph.node):
         reference = with_nms(plain, DIoUNMS(**spec.postprocess.model_dump()))
-    lowered = _without_functions(reference)
+    lowered = _without_functions(with_plugins(reference) if has_gates(reference) else reference)
     if not versions.reads_opset_17(version):
         lowered = to_opset_13(lowered)
     suppressing = tuple(node.name for node in lowered.graph.node if node.op_type == OP_TYPE)
@@ -153,7 +159,7 @@ def require_parsable(model: ModelProto, *, where: Path) -> None:
     unknown = {
         f"{node.domain}:{node.op_type}" if node.domain else node.op_type: node.name
         for node in model.graph.node
-        if node.op_type in UNKNOWN_TO_TENSORRT or (node.domain and node.op_type != OP_TYPE)
+        if node.op_type in UNKNOWN_TO_TENSORRT or (node.domain and node.op_type != OP_TYPE and not is_gated(node))
     }
     if unknown:
         listed = ", ".join(f"{kind} ({name or 'unnamed'})" for kind, name in list(unknown.items())[:8])

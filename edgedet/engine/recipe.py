@@ -59,7 +59,7 @@ def write_recipe(
     out = out or model.with_suffix(SUFFIX)
     require_options(options, version)
     network = read_network(model, version, options, verification_images(data))
-    library = (operators or Path(LIBRARY)) if network.has_nms else None
+    library = (operators or Path(LIBRARY)) if network.needs_operators else None
     require_library(options, library)
     onnx = out.with_suffix(f".tensorrt{version.major}.{version.minor}{ONNX_SUFFIX}")
     write_bytes(onnx, network.model.SerializeToString(deterministic=True))

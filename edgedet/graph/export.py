@@ -19,6 +19,7 @@ from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
 from edgedet.graph.lowerings.gated import LayerGate, gate_convolutions
+from edgedet.graph.lowerings.gated_plugin import with_plugins
 from edgedet.graph.master import decoded, master_graph
 from edgedet.graph.metadata import Provenance, with_provenance
 from edgedet.graph.nms import require_same_detections, with_nms
@@ -100,7 +101,7 @@ class Export:
     @property
     def needs_plugin(self) -> bool:
         """Whether no runtime can compute the file without edgedet's plugin or library of operators."""
-        return self.nms and not TARGETS[self.target].functions
+        return (self.nms or self.gates == "gated") and not TARGETS[self.target].functions
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -257,6 +258,9 @@ def export_onnx(
             raise located(error, whole, spec, [graph for graph, _ in graphs.values()], images) from error
         if nms:
             model = _add_nms(model, temporary, spec, images, keep_body=TARGETS[target].functions, where=path)
+        if gates == "gated" and not TARGETS[target].functions:
+            model = with_plugins(model)
+            temporary.write_bytes(model.SerializeToString(deterministic=True))
         size = temporary.stat().st_size
     return Export(
         path=path,
@@ -305,8 +309,9 @@ def _require_gates(detector: DetectionNetwork, target: str, gates: Gates) -> Non
         return
     if not is_gated(detector):
         raise EdgedetError("the detector has no gated convolutions", where="--gates", fix="train it with --pg")
-    if gates == "gated" and target != ORT_CPU:
-        fix = f"--target {ORT_CPU}, or --gates full"
+    if gates == "gated" and not TARGETS[target].gated:
+        others = " or ".join(name for name, one in TARGETS.items() if one.gated)
+        fix = f"--target {others}, or --gates full"
         raise EdgedetError(f"gates are no part of files for {target}", where="--gates", fix=fix)
 
 

@@ -31,19 +31,21 @@ class Target:
         of_float: whether the master of a float detector can be lowered for it.
         functions: whether its files keep the functions that define edgedet's operators. TensorRT needs the plugins: it
             does not parse all of what the functions are made of, and before 10.7 it would take them before a plugin.
+        gated: whether its files may have gated convolutions.
     """
 
     place: Callable[[ModelProto], ModelProto]
     float16: bool = False
     of_float: bool = False
     functions: bool = True
+    gated: bool = False
 
 
 TARGETS: Mapping[str, Target] = {
     MASTER: Target(_as_it_is, of_float=True),
-    ORT_CPU: Target(lower_for_ort_cpu),
-    "trt8": Target(lower_for_tensorrt, functions=False),
-    "trt10": Target(lower_for_tensorrt, functions=False),
+    ORT_CPU: Target(lower_for_ort_cpu, gated=True),
+    "trt8": Target(lower_for_tensorrt, functions=False, gated=True),
+    "trt10": Target(lower_for_tensorrt, functions=False, gated=True),
     "trt11": Target(lower_for_tensorrt, float16=True, functions=False),
     "fp16": Target(lower_to_fp32, float16=True, of_float=True),
     "fp32": Target(lower_to_fp32, of_float=True),

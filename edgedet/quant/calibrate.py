@@ -16,14 +16,20 @@ from edgedet.models.quantized.edges import find_edges
 from edgedet.models.quantized.gated import gated_layers
 from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
 from edgedet.models.quantized.recipe import Calibration, Recipe
-from edgedet.quant.ranges import BINS, Histogram, range_of
+from edgedet.ops.gated_conv.definition import GatedConv
+from edgedet.quant.ranges import BINS, Histogram, ends_to_try, range_of, squared_errors
 from edgedet.spec import Preprocess
 
 DEFAULT_RECIPE = Recipe()
 
 
 def quantize(
-    detector: Detector, histograms: Mapping[str, Histogram], *, method: str, recipe: Recipe = DEFAULT_RECIPE
+    detector: Detector,
+    histograms: Mapping[str, Histogram],
+    *,
+    method: str,
+    recipe: Recipe = DEFAULT_RECIPE,
+    open_share: float = 1.0,
 ) -> QuantizedDetector:
     """The INT8 detector of a float one, in eval mode.
 
@@ -32,6 +38,7 @@ def quantize(
         histograms: of every edge, see `observe`.
         method: one of `edgedet.quant.ranges.METHODS`.
         recipe: what stays float, and what is kept with the checkpoint.
+        open_share: share of the results of gated convolutions that will be updated, 0 to 1.
     """
     quantized = QuantizedDetector(detector, recipe)
     for name, quantizer in quantized.quantizers().items():
@@ -39,8 +46,24 @@ def quantize(
         quantizer.set_range(torch.tensor(range_of(histograms[name], method) or 1.0))
     for layer, conv in gated_layers(quantized.network).items():
         histogram = histograms[quantized.gated_inputs[layer]]
-        conv.gate.quantizer.set_range(torch.tensor(range_of(histogram, method) or 1.0))
+        end = gated_range(histogram, method, conv.definition, open_share)
+        conv.gate.quantizer.set_range(torch.tensor(end or 1.0))
     return quantized.eval()
+
+
+def gated_range(histogram: Histogram, method: str, gate: GatedConv, open_share: float) -> float:
+    """Where the grid of a gated convolution's input ends; 0 where it is always 0.
+
+    For the least squared error (`mse`) the input counts with all bits for the share of results that is updated, and
+    with the high ones for the others: these have few steps, which an end that nothing is beyond would waste. Other
+    methods of `edgedet.quant.ranges.METHODS` do not depend on it.
+    """
+    if method != "mse" or histogram.largest == 0:
+        return range_of(histogram, method)
+    ends = ends_to_try(histogram)
+    of_all_bits = squared_errors(histogram, ends, gate.highest)
+    of_high_bits = squared_errors(histogram, ends * (gate.highest_high / gate.highest), gate.highest // gate.step)
+    return float(ends[(open_share * of_all_bits + (1 - open_share) * of_high_bits).argmin()])
 
 
 def calibration_record(

@@ -6,9 +6,8 @@ derived.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from edgedet.evaluate.run import evaluate
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.quantized.detector import QuantizedDetector
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
-from edgedet.ops.gated_conv import pytorch
 from edgedet.ops.gated_conv.definition import average_bits
 from edgedet.progress import Track, no_progress
-from edgedet.quant.gating import FAR, convolved, decisions, one_threshold
+from edgedet.quant.gate_variants import GateUse, variants
+from edgedet.quant.gating import before_gates, decisions
 from edgedet.quant.images import tensors
 from edgedet.quant.ptq import runtime_of
 from edgedet.spec import Spec
@@ -35,8 +34,8 @@ WEIGHT_BITS = 8
 TILE = 8
 """Side of the tiles that opened gates are counted in, whatever they decide for."""
 
-THRESHOLD_IMAGES = 16
-"""On which the one threshold of a comparison is chosen."""
+COMPARISON_IMAGES = 8
+"""On which what gates are compared with is chosen: thresholds, layers, the ends of grids."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class GateReport:
         bit_operations: multiply-accumulates times the bits of weights and activations, of the gated convolutions.
         tile_bit_operations: the same, were every position of a tile with an update updated.
         high_bit_operations, full_bit_operations: the same without any update, and with all.
-        accuracy: mAP50-95 of the detector (`gated`); with all bits (`full`) and the high ones alone (`high`); with as
-            many updates of each layer at random (`random`); and with one threshold for all, chosen for as many (`one`).
+        accuracy: mAP50-95 of the detector (`gated`), and by the names of `edgedet.quant.gate_variants.variants`.
+        uniform_bits: of the variant `uniform`.
         images: how many the figures are of.
         split: which they are.
     """
@@ -87,6 +86,7 @@ class GateReport:
     high_bit_operations: float
     full_bit_operations: float
     accuracy: dict[str, float]
+    uniform_bits: int
     images: int
     split: str
 
@@ -118,14 +118,25 @@ def report_gates(
     def judge(variant: QuantizedDetector) -> float:
         return evaluate(runtime_of(variant, spec), samples, dataset.class_names, batch=1, track=track).metrics.map
 
-    with _watched(detector) as seen:
+    seen: dict[str, list[Tensor]] = {name: [] for name in gated_layers(detector.network)}
+    macs: dict[str, int] = {}
+
+    def see(name: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
+        is_open = decisions(conv, x)
+        pixels = is_open.amax(dim=1, keepdim=True)
+        tiles = nn.functional.max_pool2d(pixels, TILE, ceil_mode=True)
+        seen[name].append(torch.stack([one.mean() for one in (is_open, pixels, tiles)]))
+        macs[name] = conv.weight.numel() * pixels[0].numel()
+
+    with before_gates(detector.network, see):
         accuracy = {"gated": judge(detector)}
-    layers = tuple(_layer(name, conv, *seen[name]) for name, conv in gated_layers(detector.network).items())
-    some = torch.cat([tensor for tensor, _ in tensors(samples[:THRESHOLD_IMAGES], spec.preprocess, no_progress)])
-    share = sum(one.open * one.macs for one in layers) / sum(one.macs for one in layers)
-    for name, variant in _variants(detector, layers, some, share).items():
+    layers = tuple(_layer(name, conv, seen[name], macs[name]) for name, conv in gated_layers(detector.network).items())
+    some = torch.cat([tensor for tensor, _ in tensors(samples[:COMPARISON_IMAGES], spec.preprocess, no_progress)])
+    uses = [GateUse(one.layer, one.macs, one.open) for one in layers]
+    bits = math.ceil(sum(one.macs * one.bits for one in layers) / sum(one.macs for one in layers))
+    for name, variant in variants(detector, uses, bits, some).items():
         accuracy[name] = judge(variant)
-    return _report(detector, layers, accuracy, len(samples), split)
+    return _report(detector, layers, accuracy, bits, len(samples), split)
 
 
 def load_gated(model: Path) -> tuple[QuantizedDetector, Spec]:
@@ -140,81 +151,20 @@ def load_gated(model: Path) -> tuple[QuantizedDetector, Spec]:
     return checkpoint.detector, checkpoint.spec
 
 
-@contextmanager
-def _watched(detector: QuantizedDetector) -> Iterator[dict[str, tuple[list[Tensor], list[int]]]]:
-    """By layer, for each image: shares of results, positions and tiles that are updated; and multiply-accumulates."""
-    seen: dict[str, tuple[list[Tensor], list[int]]] = {name: ([], []) for name in gated_layers(detector.network)}
-
-    def watching(name: str) -> Callable[..., None]:
-        def see(conv: GatedQuantizedConv2d, args: tuple[Tensor], result: Tensor) -> None:
-            is_open = decisions(conv, args[0])
-            pixels = is_open.amax(dim=1, keepdim=True)
-            tiles = nn.functional.max_pool2d(pixels, TILE, ceil_mode=True)
-            seen[name][0].append(torch.stack([one.mean() for one in (is_open, pixels, tiles)]))
-            seen[name][1].append(conv.weight[0].numel() * result[0].numel())
-
-        return see
-
-    hooks = [conv.register_forward_hook(watching(name)) for name, conv in gated_layers(detector.network).items()]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _layer(name: str, conv: GatedQuantizedConv2d, shares: Sequence[Tensor], macs: Sequence[int]) -> LayerGates:
+def _layer(name: str, conv: GatedQuantizedConv2d, shares: Sequence[Tensor], macs: int) -> LayerGates:
     found = torch.stack(list(shares)).double().numpy()
     results, pixels, tiles = found.mean(axis=0).tolist()
     p5, p50, p95 = np.percentile(found[:, 0], [5, 50, 95]).tolist()
-    return LayerGates(name, macs[0], results, p5, p50, p95, pixels, tiles, bits=average_bits(conv.definition, results))
-
-
-def _variants(
-    detector: QuantizedDetector, layers: Sequence[LayerGates], images: Tensor, share: float
-) -> dict[str, QuantizedDetector]:
-    """The same weights with other gates."""
-    found = {name: copy.deepcopy(detector) for name in ("full", "high", "random", "one")}
-    for name, threshold in (("full", -FAR), ("high", FAR)):
-        for conv in gated_layers(found[name].network).values():
-            conv.gate.rest_(torch.full_like(conv.gate.threshold, threshold))
-    for seed, one in enumerate(layers):
-        conv = gated_layers(found["random"].network)[one.layer]
-        found["random"].network.set_submodule(one.layer, RandomlyGated(conv, one.open, seed))
-    one_threshold(found["one"], images, share)
-    return found
-
-
-class RandomlyGated(nn.Module):
-    """A gated convolution whose gate opens at random, the same way in every run.
-
-    Args:
-        conv: the convolution.
-        share: of the decisions that are for the update.
-        seed: of the choices.
-    """
-
-    def __init__(self, conv: GatedQuantizedConv2d, share: float, seed: int) -> None:
-        super().__init__()
-        self._conv, self._share = conv, share
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def forward(self, x: Tensor) -> Tensor:
-        conv = self._conv
-        gate, definition = conv.gate, conv.definition
-        parts = pytorch.split(definition, gate.quantizer(x), gate.quantizer.scale)
-        high, low = (convolved(conv, part) for part in parts)
-        batch, channels, height, width = high.shape
-        side = definition.tile if definition.granularity == "tile" else 1
-        shape = [batch, channels if definition.granularity == "element" else 1, -(-height // side), -(-width // side)]
-        is_open = (torch.rand(shape, generator=self._generator) < self._share).to(high)
-        is_open = is_open.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)[..., :height, :width]
-        result = high + is_open * low
-        return result if conv.bias is None else result + conv.bias.view(-1, 1, 1)
+    return LayerGates(name, macs, results, p5, p50, p95, pixels, tiles, bits=average_bits(conv.definition, results))
 
 
 def _report(
-    detector: QuantizedDetector, layers: tuple[LayerGates, ...], accuracy: dict[str, float], images: int, split: str
+    detector: QuantizedDetector,
+    layers: tuple[LayerGates, ...],
+    accuracy: dict[str, float],
+    uniform_bits: int,
+    images: int,
+    split: str,
 ) -> GateReport:
     convs = gated_layers(detector.network)
 
@@ -231,6 +181,7 @@ def _report(
         high_bit_operations=operations(lambda one: 0.0),
         full_bit_operations=operations(lambda one: 1.0),
         accuracy=accuracy,
+        uniform_bits=uniform_bits,
         images=images,
         split=split,
     )
@@ -245,13 +196,10 @@ def gate_map(detector: QuantizedDetector, image: Tensor) -> Tensor:
     """
     maps: list[Tensor] = []
 
-    def see(conv: GatedQuantizedConv2d, args: tuple[Tensor], _: Tensor) -> None:
-        share = decisions(conv, args[0]).mean(dim=1, keepdim=True)
+    def see(_: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
+        share = decisions(conv, x).mean(dim=1, keepdim=True)
         maps.append(nn.functional.interpolate(share, size=image.shape[2:], mode="nearest"))
 
-    hooks = [conv.register_forward_hook(see) for conv in gated_layers(detector.network).values()]
-    with torch.no_grad():
+    with torch.no_grad(), before_gates(detector.network, see):
         detector(image)
-    for hook in hooks:
-        hook.remove()
     return torch.cat(maps).mean(dim=(0, 1))

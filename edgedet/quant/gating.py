@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +17,25 @@ MOST_VALUES = 1 << 20
 
 FAR = 1e4
 """Standard deviations that no result is away from the mean."""
+
+
+@contextmanager
+def before_gates(network: nn.Module, see: Callable[[str, GatedQuantizedConv2d, Tensor], None]) -> Iterator[None]:
+    """Lets `see` have the name of each gated convolution, the convolution and its input, before it is computed."""
+
+    def seeing(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def hook(conv: nn.Module, args: tuple[Tensor]) -> None:
+            assert isinstance(conv, GatedQuantizedConv2d)
+            see(name, conv, args[0])
+
+        return hook
+
+    hooks = [conv.register_forward_pre_hook(seeing(name)) for name, conv in gated_layers(network).items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()
@@ -29,15 +51,12 @@ def start_thresholds(quantized: QuantizedDetector, images: Tensor, share: float)
         share: 0 to 1; with 0 no update is ever made, and with 1 all are.
     """
 
-    def start(conv: nn.Module, args: tuple[Tensor]) -> None:
-        assert isinstance(conv, GatedQuantizedConv2d)
-        conv.gate.measure_(convolved(conv, conv.gate.quantizer(args[0])))
-        conv.gate.rest_(_quantile(_wishes(conv, args[0]), share).expand(conv.out_channels).to(conv.gate.threshold))
+    def start(_: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
+        conv.gate.measure_(convolved(conv, conv.gate.quantizer(x)))
+        conv.gate.rest_(_quantile(_wishes(conv, x), share).expand(conv.out_channels).to(conv.gate.threshold))
 
-    hooks = [conv.register_forward_pre_hook(start) for conv in gated_layers(quantized.network).values()]
-    quantized(images)
-    for hook in hooks:
-        hook.remove()
+    with before_gates(quantized.network, start):
+        quantized(images)
 
 
 @torch.no_grad()
@@ -52,12 +71,10 @@ def one_threshold(quantized: QuantizedDetector, images: Tensor, share: float) ->
     """
     layers = gated_layers(quantized.network).values()
     seen: list[Tensor] = []
-    hooks = [conv.register_forward_pre_hook(lambda conv, args: seen.append(_wishes(conv, args[0]))) for conv in layers]
     for conv in layers:
         conv.gate.measure_in_results_()
-    quantized(images)
-    for hook in hooks:
-        hook.remove()
+    with before_gates(quantized.network, lambda _, conv, x: seen.append(_wishes(conv, x))):
+        quantized(images)
     threshold = _quantile(torch.cat([wishes.flatten() for wishes in seen])[None], share)
     for conv in layers:
         conv.gate.rest_(threshold.expand(conv.out_channels).to(conv.gate.threshold))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Candidate:
 @torch.no_grad()
 def candidates(
     detector: Detector,
-    ranges: Mapping[str, float],
+    end_of: Callable[[str, GatedConv], float],
     images: Iterable[Tensor],
     gating: Gating,
     track: Track = no_progress,
@@ -48,7 +48,7 @@ def candidates(
 
     Args:
         detector: float, in eval mode.
-        ranges: where each edge's grid ends.
+        end_of: where the grid of an edge ends, by its name, for a gate.
         images: input tensors `[B, 3, H, W]`.
         gating: its bits and granularity.
         track: watches the convolutions.
@@ -63,7 +63,7 @@ def candidates(
     for layer in track(gateable(network), "high bits of one convolution at a time"):
         edge = edge_read_by(layer, edges, network)
         gate = gate_of(gating, signed=can_be_negative(edge, network))
-        closed = _ClosingOne(network, layer, gate, ranges[edge.name])
+        closed = _ClosingOne(network, layer, gate, end_of(edge.name, gate))
         changes = [closed.run(one) - whole for one, whole in zip(images, logits, strict=True)]
         found.append(Candidate(layer, exact.macs[layer], (mean_square(changes) / size) ** 0.5))
     return tuple(found)

@@ -50,13 +50,29 @@ def percentile(histogram: Histogram) -> float:
 
 def least_squares(histogram: Histogram) -> float:
     """The end with the least mean squared error, of rounding inside and of clipping beyond."""
-    ends = histogram.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
-    steps = ends / (LEVELS - 1)
+    ends = ends_to_try(histogram)
+    return float(ends[squared_errors(histogram, ends, LEVELS - 1).argmin()])
+
+
+def ends_to_try(histogram: Histogram) -> NDArray[np.float64]:
+    """`[CANDIDATES]`, up to the largest value."""
+    return histogram.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
+
+
+def squared_errors(histogram: Histogram, ends: NDArray[np.float64], highest: int) -> NDArray[np.float64]:
+    """The sum over the values of the squared error of each grid, `[E]`.
+
+    Args:
+        histogram: of the values' sizes.
+        ends: `[E]`, of the grids.
+        highest: their last code; the first is 0.
+    """
+    steps = ends / highest
     sizes = histogram.centres
-    rounded = np.minimum(np.rint(sizes / steps[:, None]), LEVELS - 1) * steps[:, None]
+    rounded = np.minimum(np.rint(sizes / steps[:, None]), highest) * steps[:, None]
     # A zero is on every grid; the first bin's values are mostly zeros behind a ReLU.
-    errors = ((sizes - rounded) ** 2 * histogram.counts)[:, 1:].sum(axis=1)
-    return float(ends[errors.argmin()])
+    errors: NDArray[np.float64] = ((sizes - rounded) ** 2 * histogram.counts)[:, 1:].sum(axis=1)
+    return errors
 
 
 def entropy(histogram: Histogram) -> float:

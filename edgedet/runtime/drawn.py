@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgedet.errors import EdgedetError
 from edgedet.files import atomic_path, require_writable_folder, write_bytes
 from edgedet.runtime.results import Detections
-from edgedet.runtime.sources import Frame, Source
+from edgedet.runtime.sources import Frame, Source, SourceLostError
 from edgedet.runtime.sources.frame import VideoInfo
 
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -25,7 +25,8 @@ def drawn_files(source: Source, folder: Path) -> AbstractContextManager[Draw]:
     """A function that draws each frame of the source into `folder`.
 
     Images keep their names relative to the source (kinds that few programs read get `.png` added). A video becomes
-    one `.mp4`, written when the block ends; also when it ends by an interrupt, with the frames up to there.
+    one `.mp4`, written when the block ends; also when it ends by an interrupt or by the loss of a camera, with the
+    frames up to there.
 
     Raises:
         EdgedetError: the folder cannot be written, or a drawn file would replace one that is read.
@@ -58,7 +59,7 @@ def _drawn_video(target: Path, video: VideoInfo) -> Iterator[Draw]:
         writer = _VideoWriter(temporary, video.frames_per_second)
         try:
             yield lambda frame, detections: writer.write(detections.plot(frame.image))
-        except (KeyboardInterrupt, GeneratorExit) as error:
+        except (KeyboardInterrupt, GeneratorExit, SourceLostError) as error:
             stop = error
         finally:
             writer.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from edgedet.runtime.detector import Detector, Timings
 from edgedet.runtime.drawn import drawn_files
 from edgedet.runtime.results import Detections
-from edgedet.runtime.sources import Frame, Source
+from edgedet.runtime.sources import Frame, Source, StreamCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,9 @@ class Prediction:
     timings: Timings
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain record, ready for JSON."""
+        """A plain record, ready for JSON; of a camera or stream with what became of its frames so far."""
         height, width = self.frame.image.shape[:2]
+        counts = self.frame.counts
         return {
             "source": self.frame.name,
             "frame": self.frame.index,
@@ -40,6 +41,7 @@ class Prediction:
             "height": height,
             "detections": self.detections.to_dicts(),
             "ms": self.timings.to_dict(),
+            **({} if counts is None else {"stream": asdict(counts)}),
         }
 
     def summary(self) -> str:
@@ -61,6 +63,9 @@ def predict(
         out: the folder that drawn frames are written into (`edgedet.runtime.drawn`); None draws nothing. A video is
             finished when the iterator is exhausted or closed.
         limit: stop after so many frames.
+
+    Raises:
+        SourceLostError: a camera or stream was lost for good; what was drawn up to there is kept.
     """
     drawing = nullcontext(_no_drawing) if out is None else drawn_files(source, out)
     with drawing as draw:
@@ -68,6 +73,15 @@ def predict(
             detections = detector.detect([frame.image])[0]
             draw(frame, detections)
             yield Prediction(frame, detections, detector.timings)
+
+
+def counts_summary(counts: StreamCounts, detected: int) -> str:
+    """One line: `300 frames came, 120 detected in, 180 dropped; lost and found again once, 3.2 s away`."""
+    line = f"{counts.read} frames came, {detected} detected in, {counts.dropped} dropped"
+    if counts.reconnections == 0:
+        return line
+    times = "once" if counts.reconnections == 1 else f"{counts.reconnections} times"
+    return f"{line}; lost and found again {times}, {counts.lost_seconds:.1f} s away"
 
 
 def _no_drawing(frame: Frame, detections: Detections) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.gated import gate_of
 from edgedet.models.quantized.recipe import Gating, Recipe
+from edgedet.ops.gated_conv.definition import GatedConv
 from edgedet.progress import no_progress
 from edgedet.quant.batch_norm import estimate_statistics, hold_statistics
-from edgedet.quant.calibrate import calibration_record, observe, quantize
+from edgedet.quant.calibrate import calibration_record, gated_range, observe, quantize
 from edgedet.quant.gating import let_thresholds_learn, one_threshold, open_share, pull, start_thresholds
 from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_clipping_ends
 from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.oscillation import Oscillation
 from edgedet.quant.placement import candidates, gateable, placed
-from edgedet.quant.ranges import range_of, require_method
+from edgedet.quant.ranges import require_method
 from edgedet.spec import Preprocess, Spec
 from edgedet.train.config import PGConfig, QATConfig, TrainConfig
 from edgedet.train.loader import read_image_or_grey
@@ -104,10 +105,14 @@ def calibrated(
     some = [tensor for tensor, _ in tensors(chosen[:RANKED_IMAGES], preprocess, no_progress)]
     gating = None
     if config.qat.pg is not None:
-        ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
-        gating = _gating(config.qat.pg, teacher, ranges, some)
+
+        def end_of_high_bits(edge: str, gate: GatedConv) -> float:
+            return gated_range(histograms[edge], method, gate, 0.0)
+
+        gating = _gating(config.qat.pg, teacher, end_of_high_bits, some)
     recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method, gating=gating)
-    quantized = quantize(teacher, histograms, method=method, recipe=recipe)
+    share = 1.0 if config.qat.pg is None else config.qat.pg.open
+    quantized = quantize(teacher, histograms, method=method, recipe=recipe, open_share=share)
     if config.qat.pg is not None:
         start = one_threshold if config.qat.pg.thresholds == "one" else start_thresholds
         start(quantized, torch.cat(some), config.qat.pg.open)
@@ -142,7 +147,9 @@ def recipe_of(checkpoint: Path) -> Recipe:
     return detector.recipe
 
 
-def _gating(config: PGConfig, teacher: Detector, ranges: Mapping[str, float], images: Sequence[Tensor]) -> Gating:
+def _gating(
+    config: PGConfig, teacher: Detector, end_of: Callable[[str, GatedConv], float], images: Sequence[Tensor]
+) -> Gating:
     """Where the gates are, of the settings or by `placed`."""
     how = {name: getattr(config, name) for name in ("bits", "high_bits", "granularity", "tile")}
     gating = Gating(layers=config.layers or (), **how)
@@ -151,7 +158,7 @@ def _gating(config: PGConfig, teacher: Detector, ranges: Mapping[str, float], im
     if config.share == 1.0:
         layers = gateable(traced(teacher))
     else:
-        layers = placed(candidates(teacher, ranges, images, gating), config.share)
+        layers = placed(candidates(teacher, end_of, images, gating), config.share)
     if not layers:
         fix = "give a larger share, or name the layers"
         raise EdgedetError("no convolution is left to gate", where="qat.pg.share", fix=fix)

@@ -139,7 +139,7 @@ def read_machine(root: Path = Path("/")) -> Machine:
         root: the folder that holds `proc`, `sys`, `etc` and `var`.
     """
     l4t = _l4t(root)
-    modes = _power_modes(root)
+    modes = read_power_modes(root)
     return Machine(
         board=_board(root),
         l4t=l4t,
@@ -179,7 +179,8 @@ def _installed_jetpack(root: Path) -> str | None:
     return None if version is None else version[1].decode()
 
 
-def _power_modes(root: Path) -> list[PowerMode]:
+def read_power_modes(root: Path = Path("/")) -> list[PowerMode]:
+    """The modes of the board's own table, in its order; empty where there is none."""
     text = _text(root / "etc/nvpmodel.conf") or ""
     found = re.findall(POWER_MODE, text, re.MULTILINE | re.ASCII)
     return [PowerMode(int(id), name) for id, name in found]

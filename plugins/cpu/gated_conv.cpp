@@ -3,19 +3,12 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <type_traits>
 
 namespace edgedet::cpu {
 namespace {
 
 constexpr int64_t POSITIONS_AT_ONCE = 256;  // so that parts and sums of most layers stay in the second cache
-constexpr int32_t NEVER_ABOVE = std::numeric_limits<int32_t>::max(), NEVER_BELOW = std::numeric_limits<int32_t>::min();
-
-// The largest whole number below the bound on sums, or the smallest above: as int32.
-int32_t limit(double bound) {
-    return static_cast<int32_t>(std::clamp<double>(bound, NEVER_BELOW, NEVER_ABOVE));
-}
 
 }  // namespace
 
@@ -79,13 +72,10 @@ GatedConvolution<Value>::GatedConvolution(const GatedConv& gate, Grid x, Grid y,
     const double unit_of_y = std::is_same_v<Value, float> ? 1.0 : static_cast<double>(y.scale);
     for (int64_t channel = 0; channel < outputs_; ++channel) {
         const double unit = static_cast<double>(x.scale) * weights.scale[channel];
-        const double bound = weights.threshold[channel] / unit;
-        const auto low = static_cast<float>(unit / unit_of_y);
+        const Factors factors = factors_of(unit / unit_of_y, gate.step);
         const auto bias = static_cast<float>(weights.bias[channel] / unit_of_y);
-        finish_.push_back({low * static_cast<float>(gate.step), low, bias, y.zero_point});
-        const float sign = std::isnan(bound) ? 0.0F : weights.sign[channel];
-        open_.push_back({sign > 0 ? limit(std::floor(bound / step)) : NEVER_ABOVE,
-                         sign < 0 ? limit(std::ceil(bound / step)) : NEVER_BELOW});
+        finish_.push_back({factors.high, factors.low, bias, y.zero_point});
+        open_.push_back(limits_of(weights.threshold[channel], unit, weights.sign[channel], gate.step));
     }
 }
 

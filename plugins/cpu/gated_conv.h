@@ -73,7 +73,7 @@ private:
     CodeRange high_, low_;         // the high part in steps
     std::vector<Int8Gemm> gemms_;  // of each group
     std::vector<Finish> finish_;   // of each output
-    std::vector<Gate> open_;
+    std::vector<GateLimits> open_;
     mutable std::mutex mutex_;
     mutable std::vector<std::unique_ptr<Scratch>> free_;
 };

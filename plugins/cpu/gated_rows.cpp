@@ -97,7 +97,7 @@ EDGEDET_INLINED void split_rows(const Value* const* rows, int64_t count, const S
 }
 
 template <typename Value>
-EDGEDET_INLINED void predict(const int32_t* sums, int64_t count, const Finish finish, const Gate gate,
+EDGEDET_INLINED void predict(const int32_t* sums, int64_t count, const Finish finish, const GateLimits gate,
                              Value* __restrict y, int32_t* __restrict wanted) {
     for (int64_t i = 0; i < count; ++i) {
         write(static_cast<float>(sums[i]) * finish.high + finish.bias, finish.zero_point, y + i);
@@ -139,7 +139,7 @@ EDGEDET_INLINED void update_gathered(const int32_t* sums, const int32_t* low, co
                                              int64_t stride, uint32_t* high, uint32_t* low) {                         \
         split_rows(rows, count, split, stride, high, low);                                                             \
     }                                                                                                                  \
-    EDGEDET_FOR_EACH_CPU void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const Gate& gate,  \
+    EDGEDET_FOR_EACH_CPU void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const GateLimits& gate,  \
                                           Value* y, int32_t* wanted) {                                                \
         predict(sums, count, finish, gate, y, wanted);                                                                 \
     }                                                                                                                  \

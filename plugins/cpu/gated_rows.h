@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/gated_conv.h"
+
 namespace edgedet::cpu {
 
 // How values are read as codes, split, and what is added to their parts; the bits of all four are then flipped.
@@ -20,11 +22,6 @@ struct Finish {
     int32_t zero_point;
 };
 
-// Beyond these sums of high parts the gate is open.
-struct Gate {
-    int32_t above, below;
-};
-
 // Four channels of `count` positions as panels of both parts, which are `stride` apart.
 void split_channels(const float* const* rows, int64_t count, const Split& split, int64_t stride, uint32_t* high,
                     uint32_t* low);
@@ -32,8 +29,8 @@ void split_channels(const uint8_t* const* rows, int64_t count, const Split& spli
                     uint32_t* low);
 
 // The result where the gate is closed; and 1 for what is wanted, beside what was before.
-void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const Gate& gate, float* y, int32_t* wanted);
-void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const Gate& gate, uint8_t* y,
+void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const GateLimits& gate, float* y, int32_t* wanted);
+void predict_row(const int32_t* sums, int64_t count, const Finish& finish, const GateLimits& gate, uint8_t* y,
                  int32_t* wanted);
 
 // The result with the low sums where it is open.

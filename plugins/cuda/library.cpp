@@ -1,6 +1,7 @@
 // The CUDA kernels as C functions, for programs that load them: tests, and benchmarks/kernels.py.
 #include "cuda/diou_nms.h"
 #include "cuda/mish.h"
+#include "cuda/scratch.h"
 #include "kernels/mish.h"
 
 #define EDGEDET_EXPORTED extern "C" __attribute__((visibility("default")))
@@ -22,33 +23,6 @@ DIoUNMS attributes_of(const Sizes& sizes) {
 }
 
 cuda::Shape shape_of(const Sizes& sizes) { return {sizes.images, sizes.boxes, sizes.classes}; }
-
-// Memory of the device, for as long as a call lasts. The first error of all its calls is the one that stays.
-class Scratch {
-public:
-    ~Scratch() {
-        for (int index = 0; index < count_; ++index) cudaFree(made_[index]);
-    }
-    void* room(size_t bytes) {
-        void* made = nullptr;
-        if (status == cudaSuccess) status = cudaMalloc(&made, bytes + 1);
-        if (status == cudaSuccess) made_[count_++] = made;
-        return made;
-    }
-    void* copy_of(const void* host, size_t bytes) {
-        void* made = room(bytes);
-        if (status == cudaSuccess) status = cudaMemcpy(made, host, bytes, cudaMemcpyHostToDevice);
-        return made;
-    }
-    void bring(void* host, const void* device, size_t bytes) {
-        if (status == cudaSuccess) status = cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost);
-    }
-    cudaError_t status = cudaSuccess;
-
-private:
-    void* made_[8];
-    int count_ = 0;
-};
 
 cuda::Float type_of(int32_t is_half) { return is_half != 0 ? cuda::Float::HALF : cuda::Float::SINGLE; }
 
@@ -82,7 +56,7 @@ EDGEDET_EXPORTED int edgedet_cuda_diou_nms_of_host(const Sizes* sizes, const flo
                                                    int32_t* det_classes) {
     const size_t images = static_cast<size_t>(sizes->images), pairs = images * static_cast<size_t>(sizes->boxes);
     const size_t rows = images * static_cast<size_t>(sizes->max_detections), four = 4;
-    Scratch scratch;
+    cuda::Scratch scratch;
     const void* given_boxes = scratch.copy_of(boxes, pairs * four * sizeof(float));
     const void* given_scores = scratch.copy_of(scores, pairs * static_cast<size_t>(sizes->classes) * sizeof(float));
     void* made[] = {scratch.room(images * four), scratch.room(rows * four * four), scratch.room(rows * four),

@@ -21,7 +21,8 @@ KERNEL = re.compile(
     r"(?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers(?:[^\n]*?(?P<shared>\d+) bytes smem)?",
     re.DOTALL,
 )
-NAMES = re.compile(r"find_candidates|select_best|compare_pairs|keep|float_mish|table_mish")
+NAMES = re.compile(r"find_candidates|select_best|compare_pairs|keep|float_mish|table_mish|convolve")
+PASSES = ("fused", "predict", "update", "element", "dense")
 
 
 def main(nvcc: str) -> int:
@@ -43,7 +44,7 @@ def main(nvcc: str) -> int:
 
 def report(nvcc: str, source: Path, architecture: int) -> dict[str, dict[str, str]]:
     """What each kernel of a file takes, by its name and types."""
-    exact = ["--fmad=false"] if source.stem == "diou_nms" else []
+    exact = ["--fmad=false"] if source.stem in ("diou_nms", "gated_conv") else []
     with tempfile.TemporaryDirectory() as folder:
         command = [nvcc, "-std=c++14", "-O3", *exact, "-I", str(SOURCES.parent), f"-arch=sm_{architecture}"]
         command += ["-Xptxas", "-v", "-cubin", "-o", str(Path(folder) / "kernels.cubin"), str(source)]
@@ -56,6 +57,9 @@ def short(mangled: str) -> str:
     found = NAMES.search(mangled)
     if found is None:
         return mangled
+    if passes := re.match(r"I\w*?PassE(\d)ELb(\d)E(f|6__half)E", mangled[found.end() :]):
+        shape = "1x1" if passes[2] == "1" else "any"
+        return f"{found[0]}<{PASSES[int(passes[1])]}, {shape}, {'float' if passes[3] == 'f' else 'half'}>"
     arguments = re.match(r"I((?:f|6__half|S\w*?_)+)E", mangled[found.end() :])
     types = re.findall(r"f|6__half|S\w*?_", arguments[1]) if arguments else []
     return f"{found[0]}<{', '.join('float' if kind == 'f' else 'half' for kind in types)}>" if types else found[0]

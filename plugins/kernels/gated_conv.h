@@ -2,7 +2,10 @@
 // edgedet/ops/gated_conv/definition.py.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 
 namespace edgedet {
 
@@ -34,6 +37,38 @@ inline const char* fault_of(const GatedConv& gate) {
         if (pad < 0 || pad > 4096) return "pads: four, from 0 to 4096";
     if (gate.groups < 1) return "group: 1 or more";
     return nullptr;
+}
+
+// Beyond these sums of high parts, in steps, the gate of a channel is open.
+struct GateLimits {
+    int32_t above, below;
+
+    static constexpr int32_t never_above() { return std::numeric_limits<int32_t>::max(); }
+    static constexpr int32_t never_below() { return std::numeric_limits<int32_t>::min(); }
+    // No sum comes near the ends of its 32 bits.
+    bool is_always_open() const { return above == never_below() || below == never_above(); }
+};
+
+// Of a threshold in units of the result; `unit` is the result of a code of 1 and a weight of 1.
+inline GateLimits limits_of(double threshold, double unit, float sign, int64_t step) {
+    const auto whole = [](double bound) {
+        if (!(bound > GateLimits::never_below())) return GateLimits::never_below();
+        return bound < GateLimits::never_above() ? static_cast<int32_t>(bound) : GateLimits::never_above();
+    };
+    const double bound = threshold / unit / static_cast<double>(step);
+    const bool is_number = !std::isnan(bound);
+    return {is_number && sign > 0 ? whole(std::floor(bound)) : GateLimits::never_above(),
+            is_number && sign < 0 ? whole(std::ceil(bound)) : GateLimits::never_below()};
+}
+
+// What a channel's sums are multiplied with: the high ones, in steps, and the low ones.
+struct Factors {
+    float high, low;
+};
+
+inline Factors factors_of(double unit, int64_t step) {
+    const auto low = static_cast<float>(unit);
+    return {low * static_cast<float>(step), low};
 }
 
 }  // namespace edgedet

@@ -38,6 +38,7 @@ struct DIoUNMS {
 
     // For shapes without a fault.
     static size_t workspace_bytes(const Attributes& attributes, const nvinfer1::Dims* inputs);
+    static cudaError_t prepare(const Attributes&) { return cudaSuccess; }
     static cudaError_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs,
                            const void* const* given, void* const* made, void* workspace, cudaStream_t stream);
 };

@@ -4,6 +4,7 @@
 #include <NvInferRuntime.h>
 
 #include "tensorrt/diou_nms.h"
+#include "tensorrt/gated_conv.h"
 #include "tensorrt/log.h"
 #include "tensorrt/mish.h"
 
@@ -16,7 +17,7 @@ using namespace edgedet::tensorrt;
 
 // For people: what the library holds, and the headers that it was built with.
 EDGEDET_EXPORTED const char* edgedet_tensorrt_plugins() {
-    return "EdgeDetDIoUNMS, EdgeDetMish; built for TensorRT " EDGEDET_TEXT(NV_TENSORRT_MAJOR) "." EDGEDET_TEXT(
+    return "EdgeDetDIoUNMS, EdgeDetGatedConv, EdgeDetMish; built for TensorRT " EDGEDET_TEXT(NV_TENSORRT_MAJOR) "." EDGEDET_TEXT(
         NV_TENSORRT_MINOR);
 }
 
@@ -32,8 +33,9 @@ EDGEDET_EXPORTED void setLoggerFinder(nvinfer1::ILoggerFinder* given) {
 
 EDGEDET_EXPORTED nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
     static CreatorV3<DIoUNMS> diou_nms;
+    static CreatorV3<GatedConv> gated_conv;
     static CreatorV3<Mish> mish;
-    static nvinfer1::IPluginCreatorInterface* const creators[] = {&diou_nms, &mish};
+    static nvinfer1::IPluginCreatorInterface* const creators[] = {&diou_nms, &gated_conv, &mish};
     count = sizeof creators / sizeof creators[0];
     return creators;
 }
@@ -44,8 +46,9 @@ EDGEDET_EXPORTED nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& 
 
 EDGEDET_EXPORTED nvinfer1::IPluginCreator* const* getPluginCreators(int32_t& count) {
     static CreatorV2<DIoUNMS> diou_nms;
+    static CreatorV2<GatedConv> gated_conv;
     static CreatorV2<Mish> mish;
-    static nvinfer1::IPluginCreator* const creators[] = {&diou_nms, &mish};
+    static nvinfer1::IPluginCreator* const creators[] = {&diou_nms, &gated_conv, &mish};
     count = sizeof creators / sizeof creators[0];
     return creators;
 }

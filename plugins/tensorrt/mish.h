@@ -29,6 +29,7 @@ struct Mish {
                              nvinfer1::IExprBuilder& builder, nvinfer1::DimsExprs& shape);
     static std::string fault_of(const Attributes& attributes, const nvinfer1::Dims* inputs);
     static size_t workspace_bytes(const Attributes& attributes, const nvinfer1::Dims* inputs);
+    static cudaError_t prepare(const Attributes&) { return cudaSuccess; }
     static cudaError_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs,
                            const void* const* given, void* const* made, void* workspace, cudaStream_t stream);
 };

@@ -24,7 +24,11 @@ public:
     const char* getPluginType() const noexcept override { return Operator::NAME; }
     const char* getPluginVersion() const noexcept override { return "1"; }
     int32_t getNbOutputs() const noexcept override { return Operator::OUTPUTS; }
-    int32_t initialize() noexcept override { return 0; }
+    int32_t initialize() noexcept override {
+        const cudaError_t status = Operator::prepare(attributes_);
+        if (status != cudaSuccess) log_error(std::string(Operator::NAME) + ": " + cudaGetErrorString(status));
+        return status == cudaSuccess ? 0 : 1;
+    }
     void terminate() noexcept override {}
     void destroy() noexcept override { delete this; }
 
@@ -37,9 +41,14 @@ public:
     void setPluginNamespace(const char* given) noexcept override { namespace_ = given == nullptr ? "" : given; }
     const char* getPluginNamespace() const noexcept override { return namespace_.c_str(); }
 
-    // What is read back by CreatorV2::deserializePlugin: engines stay on the machine that built them.
-    size_t getSerializationSize() const noexcept override { return sizeof(Attributes); }
-    void serialize(void* buffer) const noexcept override { std::memcpy(buffer, &attributes_, sizeof(Attributes)); }
+    // What is read back by CreatorV2::deserializePlugin.
+    size_t getSerializationSize() const noexcept override {
+        return stored_fields(Operator::table(), &attributes_).size();
+    }
+    void serialize(void* buffer) const noexcept override {
+        const std::vector<char> bytes = stored_fields(Operator::table(), &attributes_);
+        std::memcpy(buffer, bytes.data(), bytes.size());
+    }
 
     nvinfer1::DataType getOutputDataType(int32_t output, const nvinfer1::DataType* inputs,
                                          int32_t) const noexcept override {
@@ -108,10 +117,9 @@ public:
     }
 
     nvinfer1::IPluginV2* deserializePlugin(const char*, const void* data, size_t bytes) noexcept override {
-        if (data == nullptr || bytes != sizeof(Attributes)) return refused("the engine holds something else for it");
         Attributes attributes{};
-        std::memcpy(&attributes, data, sizeof(Attributes));
-        return made(attributes);
+        const std::string fault = restore_fields(Operator::table(), data, bytes, &attributes);
+        return fault.empty() ? made(attributes) : refused(fault);
     }
 
     const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
@@ -135,8 +143,7 @@ private:
     }
 
     std::string namespace_;
-    const Attributes none_{};
-    std::vector<nvinfer1::PluginField> names_ = fields_of(Operator::table(), &none_);
+    std::vector<nvinfer1::PluginField> names_ = names_of(Operator::table());
     nvinfer1::PluginFieldCollection collection_{static_cast<int32_t>(names_.size()), names_.data()};
 };
 

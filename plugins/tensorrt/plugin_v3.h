@@ -94,7 +94,12 @@ public:
         return status == cudaSuccess ? DONE : failed(cudaGetErrorString(status));
     }
 
-    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override { return clone(); }
+    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
+        const cudaError_t status = Operator::prepare(attributes_);
+        if (status == cudaSuccess) return clone();
+        failed(cudaGetErrorString(status));
+        return nullptr;
+    }
 
     const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override {
         fields_ = fields_of(Operator::table(), &attributes_);
@@ -148,8 +153,7 @@ public:
     const char* getPluginNamespace() const noexcept override { return NAMESPACE; }
 
 private:
-    const typename Operator::Attributes none_{};
-    const std::vector<nvinfer1::PluginField> names_ = fields_of(Operator::table(), &none_);
+    const std::vector<nvinfer1::PluginField> names_ = names_of(Operator::table());
     const nvinfer1::PluginFieldCollection collection_{static_cast<int32_t>(names_.size()), names_.data()};
 };
 

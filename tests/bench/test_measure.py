@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from edgedet.bench.loop import Trace
 from edgedet.bench.measure import measure
 from edgedet.bench.opening import NO_TRUST, open_model, open_runners
 from edgedet.bench.pinning import pinned
-from edgedet.bench.result import Result
+from edgedet.bench.result import Result, read_result, write_result
 from edgedet.bench.settings import Input, Settings
 from edgedet.bench.stages import STAGES
 from edgedet.errors import EdgedetError
@@ -46,6 +47,28 @@ def require_coherent(result: Result, trace: Trace) -> None:
     assert result.wall_seconds * 1e3 == pytest.approx(trace.wall_milliseconds)
     assert result.queries_per_second == pytest.approx(result.queries / result.wall_seconds)
     assert result.images_per_second == pytest.approx(result.queries_per_second * result.protocol.batch)
+
+
+def test_what_a_jetson_says_of_itself_stands_beside_the_result(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program stands for its tegrastats."""
+    line = "RAM 6712/7620MB CPU [38%@1497,2%@729] GR3D_FREQ 99%@[612] gpu@58.625C VDD_IN 5081mW/5181mW"
+    program = tmp_path / "bin" / "tegrastats"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nwhile true; do echo "{line}"; sleep 0.05; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    result = measure(model, short(duration=0.5)).result
+    assert result.power is not None and result.power.watts == pytest.approx(5.081)
+    assert result.board is not None and result.board.samples == result.power.samples
+    assert (result.board.ram_used_mib, result.board.gpu_percent) == (6712, 99)
+    write_result(tmp_path / "result.json", result)
+    assert read_result(tmp_path / "result.json") == result
+    before = json.loads((tmp_path / "result.json").read_text())
+    del before["board"]
+    (tmp_path / "before.json").write_text(json.dumps(before))
+    assert read_result(tmp_path / "before.json").board is None
 
 
 def test_a_result_says_what_was_measured_and_how(model: Path) -> None:

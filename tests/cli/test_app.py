@@ -38,6 +38,7 @@ VERBS = [
     "doctor",
     "demo",
     "pg",
+    "jetson",
 ]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 

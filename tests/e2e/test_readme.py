@@ -45,7 +45,7 @@ def test_every_command_names_a_verb_and_options_that_exist(page: Path) -> None:
     help_of: dict[str, str] = {}
     for verb, rest in everything:
         words = shlex.split(rest, comments=True)
-        name = f"data {words[0]}" if verb == "data" else verb
+        name = f"{verb} {words[0]}" if verb in ("data", "jetson", "pg") else verb
         if name not in help_of:
             command = [sys.executable, "-m", "edgedet", *name.split(), "--help"]
             help_of[name] = subprocess.run(command, capture_output=True, text=True, check=True).stdout

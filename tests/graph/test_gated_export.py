@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
@@ -21,16 +22,22 @@ from nms_implementations import OPERATORS
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from small_detector import small_detector
 
+from edgedet.engine.network import read_network
 from edgedet.errors import EdgedetError
 from edgedet.graph.export import Export, Gates, export_onnx
 from edgedet.graph.lint.finding import FLOAT_ISLAND
+from edgedet.graph.lowerings.float32_nodes import decoding_nodes
+from edgedet.graph.lowerings.gated_plugin import with_functions, with_plugins
 from edgedet.graph.lowerings.ort_cpu import lower_for_ort_cpu
+from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
+from edgedet.graph.nms import detections_graph
 from edgedet.graph.source import find_model
-from edgedet.graph.verify import INT8_TOLERANCE
+from edgedet.graph.verify import INT8_TOLERANCE, verification_images
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import edge_read_by, find_edges
 from edgedet.models.quantized.recipe import Gating, Recipe
+from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.ops.gated_conv.body import DOMAIN, OP_TYPE, QUANTIZED_OP_TYPE, function_body, gate_attributes
 from edgedet.ops.gated_conv.definition import GatedConv, Granularity
 from edgedet.quant.calibrate import fit_to_noise, observe, quantize
@@ -38,6 +45,8 @@ from edgedet.quant.gating import start_thresholds
 from edgedet.quant.placement import gateable
 from edgedet.runtime.load import load_detector
 from edgedet.spec import Preprocess, Spec
+from edgedet.trt.manifest import BuildOptions
+from edgedet.trt.versions import Version
 
 SIDE = 96
 needs_library = pytest.mark.skipif(not OPERATORS.exists(), reason=f"{OPERATORS} is not built: make operators")
@@ -240,6 +249,78 @@ class TestLayer:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.fixture(scope="module", params=["pixel", "tile"])
+def for_tensorrt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    detector = gated(small(), all_gates(small(), 8, 4, request.param))
+    path = tmp_path_factory.mktemp("trt") / "small.onnx"
+    return export_onnx(detector, SPEC, path, target="trt10", gates="gated", nms=request.param == "tile")
+
+
+class TestTensorRT:
+    def test_all_that_is_constant_is_in_the_nodes(self, for_tensorrt: Export) -> None:
+        assert for_tensorrt.gates == "gated" and for_tensorrt.needs_plugin
+        assert for_tensorrt.agreement.tolerance == INT8_TOLERANCE
+        model = onnx.load(for_tensorrt.path)
+        operators = nodes_of(model, OP_TYPE)
+        assert len(operators) == len(gateable(traced(small()))) and not model.functions
+        for node in operators:
+            values = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+            outputs = values["weights_shape"][0]
+            assert len(node.input) == 1 and values["plugin_version"] == b"1" and values["plugin_namespace"] == b""
+            assert values["weights"].data_type == TensorProto.INT8
+            assert numpy_helper.to_array(values["weights"]).size == np.prod(values["weights_shape"])
+            for name in ("weight_scale", "threshold", "sign", "bias"):
+                assert len(values[name]) == outputs
+
+    def test_what_they_read_is_not_rounded_before(self, for_tensorrt: Export) -> None:
+        model = onnx.load(for_tensorrt.path)
+        made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+        assert {made_by.get(node.input[0]) for node in nodes_of(model, OP_TYPE)}.isdisjoint({"DequantizeLinear"})
+
+    def test_tensorrt_is_given_the_nodes_and_onnx_runtime_the_operators(self, for_tensorrt: Export) -> None:
+        """And these give what the file gave when it was checked."""
+        network = read_network(for_tensorrt.path, Version(10, 3), BuildOptions(), verification_images(None))
+        assert network.needs_operators and not network.model.functions
+        (first,) = {len(node.input) for node in nodes_of(network.model, OP_TYPE)}
+        (other,) = {len(node.input) for node in nodes_of(network.reference, OP_TYPE)}
+        assert (first, other) == (1, 8)
+        images = np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+        assert all(np.isfinite(found).all() for found in session(network.reference).run(None, {"images": images}))
+        decoding = {node.op_type for node in decoding_nodes(ir.from_proto(network.model).graph)}
+        assert decoding.isdisjoint({OP_TYPE, "Conv", "Relu"})
+
+    def test_there_and_back_is_the_same(self) -> None:
+        for gate in (EIGHT_BITS, GatedConv(8, -32768, 32639, "tile", 3), GatedConv(2, 0, 63, "pixel")):
+            model = lower_for_tensorrt(pooled(layer(gate=gate)))
+            nodes = [node.op_type for node in model.graph.node]
+            assert nodes == [OP_TYPE, "QuantizeLinear", "DequantizeLinear", "MaxPool"]
+            again = with_functions(with_plugins(model))
+            onnx.checker.check_model(again, full_check=True)
+            x = np.random.default_rng(1).normal(size=(1, 4, 5, 7)).astype(np.float32)
+            found, expected = (session(one).run(None, {"x": x})[0] for one in (again, model))
+            assert np.ptp(expected) > 0.3
+            np.testing.assert_array_equal(found, expected)
+
+    def test_what_others_read_too_stays_rounded_for_them(self) -> None:
+        model = pooled(layer())
+        model.graph.node.append(helper.make_node("MaxPool", ["real_x"], ["pooled"], "other", kernel_shape=[1, 1]))
+        model.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, 4, 5, 7]))
+        lowered = lower_for_tensorrt(model)
+        (node,) = nodes_of(lowered, OP_TYPE)
+        assert node.input[0] == "x"
+        assert [one.input[0] for one in nodes_of(lowered, "QuantizeLinear")] == ["x", "raw"]
+
+    def test_without_gates_nothing_changes(self) -> None:
+        assert with_functions(detections_graph(DIoUNMS())) == detections_graph(DIoUNMS())
+
+
+def pooled(model: ModelProto) -> ModelProto:
+    """The layer with a reader of integers behind it: no quantizer is the graph's end."""
+    model.graph.node[-1].output[0] = "real_y"
+    model.graph.node.append(helper.make_node("MaxPool", ["real_y"], ["y"], "pool", kernel_shape=[1, 1]))
+    return model
+
+
 def session(model: ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
@@ -256,10 +337,10 @@ class TestRefusals:
             detector = fit_to_noise(small(), SPEC.preprocess)
             export_onnx(detector, SPEC, tmp_path / "x.onnx", target="ort-cpu", gates=gates)
 
-    @pytest.mark.parametrize("target", ["master", "trt8", "fp32"])
+    @pytest.mark.parametrize("target", ["master", "trt11", "fp32"])
     def test_a_target_without_gates(self, tmp_path: Path, target: str) -> None:
         detector = gated(small(), all_gates(small(), 8, 4, "pixel"))
         with pytest.raises(EdgedetError, match=f"no part of files for {target}") as caught:
             export_onnx(detector, SPEC, tmp_path / "x.onnx", target=target, gates="gated")
-        assert "--target ort-cpu" in str(caught.value.fix)
+        assert "--target ort-cpu or trt8 or trt10" in str(caught.value.fix)
         assert not list(tmp_path.iterdir())

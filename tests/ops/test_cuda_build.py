@@ -6,11 +6,15 @@ import ctypes.util
 from pathlib import Path
 
 import cuda_on_host
+import numpy as np
 import pytest
+from gated_layers import layer_of
 
 from edgedet.errors import EdgedetError
 from edgedet.ops.cuda import CudaKernels, NMSProblem
 from edgedet.ops.diou_nms import DIoUNMS
+from edgedet.ops.gated_conv.cuda import CudaGatedConv
+from edgedet.ops.gated_conv.definition import GatedConv
 
 LIBRARY = Path(__file__).resolve().parents[2] / "build" / "cuda" / "libedgedet_cuda.so"
 PROBLEM = NMSProblem(2, 8400, 80, DIoUNMS())
@@ -29,3 +33,6 @@ def test_without_a_driver_it_says_so() -> None:
         kernels.diou_nms(PROBLEM, 0, 0, (0, 0, 0, 0), 0, 0)
     with pytest.raises(EdgedetError, match=r"CUDA driver version is insufficient|no CUDA-capable device"):
         kernels.mish("float16", 256, 256, 8, 0)
+    layer = layer_of(GatedConv(granularity="pixel"), 8, 16, 0.0)
+    with pytest.raises(EdgedetError, match=r"CUDA driver version is insufficient|no CUDA-capable device"):
+        CudaGatedConv(LIBRARY).run_of_host(layer, np.zeros((1, 16, 4, 4), np.float32))

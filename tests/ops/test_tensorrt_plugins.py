@@ -37,9 +37,10 @@ def program(request: pytest.FixtureRequest) -> Path:
     return Path(request.param)
 
 
-def test_as_tensorrt_would_drive_it(program: Path) -> None:
+@pytest.mark.parametrize("name", ["tensorrt_plugins_test", "tensorrt_gated_conv_test"])
+def test_as_tensorrt_would_drive_it(program: Path, name: str) -> None:
     library = program.parent / "libedgedet_tensorrt_on_host.so"
-    done = subprocess.run([program, library], capture_output=True, text=True, check=False)
+    done = subprocess.run([program.with_name(name), library], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 failed" in done.stdout
 
@@ -53,4 +54,4 @@ def test_what_nvcc_built_opens_without_tensorrt(program: Path) -> None:
     strong = {line.split()[1] for line in undefined.stdout.splitlines() if line.split()[0] == "U"}
     assert not [name for name in strong if "nvinfer" in name or name.startswith(("getPlugin", "getLogger", "create"))]
     opened = subprocess.run([sys.executable, "-c", OPEN, library], capture_output=True, text=True, check=True)
-    assert opened.stdout.startswith("2 EdgeDetDIoUNMS, EdgeDetMish; built for TensorRT ")
+    assert opened.stdout.startswith("3 EdgeDetDIoUNMS, EdgeDetGatedConv, EdgeDetMish; built for TensorRT ")

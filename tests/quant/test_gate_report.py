@@ -9,34 +9,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from small_float import float_detector
-from torch import nn
+from gated_detectors import gated_checkpoint_in, gated_layer
 from typer.testing import CliRunner
 
 from edgedet.cli.app import app
 from edgedet.errors import EdgedetError
-from edgedet.models.checkpoint import save_checkpoint
-from edgedet.models.quantized.detector import traced
-from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
-from edgedet.models.quantized.recipe import Gating, Recipe
-from edgedet.ops.gated_conv.definition import GatedConv
-from edgedet.quant.calibrate import observe, quantize
-from edgedet.quant.gate_report import GateReport, RandomlyGated, gate_map, load_gated, report_gates
-from edgedet.quant.gating import decisions, start_thresholds
-from edgedet.quant.placement import gateable
+from edgedet.models.quantized.gated import gated_layers
+from edgedet.quant.gate_report import GateReport, gate_map, load_gated, report_gates
+from edgedet.quant.gating import decisions
 
 
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with gates on all layers, a quarter of them open on noise."""
-    detector, spec = float_detector()
-    noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    gating = Gating(layers=gateable(traced(detector)))
-    made = quantize(detector, observe(detector, lambda: [(noise, "noise")]), method="max", recipe=Recipe(gating=gating))
-    start_thresholds(made, noise, 0.25)
-    path = tmp_path_factory.mktemp("gated") / "gated.pt"
-    save_checkpoint(path, made, spec)
-    return path
+    return gated_checkpoint_in(tmp_path_factory.mktemp("gated"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +49,8 @@ def test_the_totals_are_weighted_by_multiply_accumulates(found: GateReport) -> N
     assert found.bit_operations == pytest.approx(macs * 8 * found.bits)
     assert found.high_bit_operations == macs * 8 * 4 and found.full_bit_operations == macs * 8 * 8
     assert found.high_bit_operations < found.bit_operations < found.tile_bit_operations <= found.full_bit_operations
-    assert found.accuracy.keys() == {"gated", "full", "high", "random", "one"}
+    assert found.accuracy.keys() == {"gated", "full", "high", "random", "one", "static", "uniform", "uniform_all"}
+    assert found.uniform_bits == -(-found.bits // 1)
     assert all(0 <= value <= 1 for value in found.accuracy.values())
 
 
@@ -72,39 +59,9 @@ def test_the_limit_spreads_over_the_split(gated: Path, data: Path) -> None:
     assert report_gates(gated, data, limit=3).images == 2  # every second of four
 
 
-def layer_of(granularity: str) -> GatedQuantizedConv2d:
-    torch.manual_seed(0)
-    norm = nn.BatchNorm2d(8).eval()
-    definition = GatedConv(granularity=granularity, tile=4)  # type: ignore[arg-type]
-    conv = GatedQuantizedConv2d(nn.Conv2d(4, 8, 1, bias=False), norm, definition)
-    conv.gate.quantizer.set_range(torch.tensor(3.0))
-    return conv.eval()
-
-
-@pytest.mark.parametrize("granularity", ["element", "pixel", "tile"])
-@torch.no_grad()
-def test_random_gates_open_as_often_and_decide_for_as_many_together(granularity: str) -> None:
-    conv = layer_of(granularity)
-    x = torch.randn(1, 4, 32, 30)
-    conv.gate.rest_(torch.full((8,), -1e4))
-    full = conv(x)
-    conv.gate.rest_(torch.full((8,), 1e4))
-    high = conv(x)
-    result = RandomlyGated(conv, 0.25, seed=1)(x)
-    differs = (full - high).abs() > 1e-6
-    is_open = (result - full).abs() < 1e-6
-    assert ((result - high).abs() < 1e-6)[differs & ~is_open].all()
-    assert float(is_open[differs].float().mean()) == pytest.approx(0.25, abs=0.12)
-    if granularity == "tile":
-        inside = is_open[0, :, :4, :4][differs[0, :, :4, :4]]
-        assert inside.all() or not inside.any()
-    assert (RandomlyGated(conv, 0.25, seed=1)(x) == result).all()
-    assert (RandomlyGated(conv, 0.25, seed=2)(x) != result).any()
-
-
 @torch.no_grad()
 def test_decisions_are_those_of_the_layer() -> None:
-    conv = layer_of("pixel")
+    conv = gated_layer("pixel")
     conv.gate.rest_(torch.full((8,), 1.2))
     x = torch.randn(2, 4, 6, 6)
     conv(x)
@@ -118,7 +75,7 @@ def test_the_map_is_of_the_image(gated: Path) -> None:
     detector, _ = load_gated(gated)
     shares = gate_map(detector, torch.randn(1, 3, 64, 64))
     assert shares.shape == (64, 64) and 0 <= float(shares.min()) < float(shares.max()) <= 1
-    assert not any(conv._forward_hooks for conv in gated_layers(detector.network).values())
+    assert not any(conv._forward_pre_hooks for conv in gated_layers(detector.network).values())
 
 
 class TestCommand:

@@ -116,15 +116,14 @@ class TestPlacement:
 
         def errors(high_bits: int) -> dict[str, float]:
             gating = Gating(layers=(), bits=8, high_bits=high_bits)
-            found = candidates(detector, ranges, [images()], gating)
+            found = candidates(detector, lambda edge, _: ranges[edge], [images()], gating)
             assert [one.layer for one in found] == list(gateable(traced(detector)))
             return {one.layer: one.error for one in found}
 
         few, many = errors(2), errors(7)
         assert all(few[layer] > 2 * many[layer] > 0 for layer in few)
-        (middle,) = [
-            one for one in candidates(detector, ranges, [images()], Gating(layers=())) if "middle" in one.layer
-        ]
+        all_found = candidates(detector, lambda edge, _: ranges[edge], [images()], Gating(layers=()))
+        (middle,) = [one for one in all_found if "middle" in one.layer]
         assert middle.macs == 8 * 8 * 9 * 4 * 4  # channels in and out, kernel, positions at 64 pixels and stride 16
 
     def test_the_cheapest_errors_come_first(self) -> None:

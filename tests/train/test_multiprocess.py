@@ -139,3 +139,23 @@ def test_two_processes_learn_what_one_does(
     # Single precision knows the gradients of a random network to some hundredths.
     assert (learned(shared) - expected).norm() < 0.1 * expected.norm()
     assert losses(shared) == pytest.approx(losses(alone), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_gate_as_one_does(tiny_data: Path, tmp_path: Path) -> None:
+    """Thresholds start on the same images, and losses are the same."""
+    squeezenet = ["--model", "squeezenet_1.1"]  # hardly trained, its gradients stay finite
+    trained = finish([], tiny_data, tmp_path / "float", *squeezenet)
+    gating = ["--init", trained / "last.pt", "--pg", "--set", "optimizer.warmup_epochs=0"]
+    one, two = (
+        finish([], tiny_data, tmp_path / str(devices), *squeezenet, *gating, "--devices", devices) for devices in (1, 2)
+    )
+    assert losses(two) == pytest.approx(losses(one), rel=1e-2)
+    # Gradients cannot be compared: behind rounding, a millionth of an image's contrast changes them altogether.
+    states = [load_checkpoint(run / "last.pt").training["model"] for run in (one, two)]
+    names = [name.removesuffix("threshold") for name in states[0] if name.endswith("gate.threshold")]
+    assert len(names) > 15
+    started = [torch.cat([state[f"{name}resting"] for name in names]) for state in states]
+    moved = [torch.cat([state[f"{name}threshold"] - state[f"{name}resting"] for name in names]) for state in states]
+    assert torch.equal(*started)
+    assert 0.5 < float(moved[1].norm() / moved[0].norm()) < 2

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edgedet.bench.machine import kernel_files
+from edgedet.bench.machine.board_summary import BoardSummary, summarise
 from edgedet.bench.machine.nvml import find_nvml
 from edgedet.bench.machine.power_source import PowerSource, Reading
 from edgedet.bench.machine.rapl import find_rapl
@@ -73,10 +74,12 @@ class PowerMeter:
 
     Attributes:
         power: the result, after the block; None where there is none.
-        reason: why there is none.
+        board: what else a Jetson said of itself meanwhile.
+        reason: why there is no power.
     """
 
     power: Power | None = None
+    board: BoardSummary | None = None
     reason: str | None = None
 
     def __init__(
@@ -133,6 +136,7 @@ class PowerMeter:
         self._source.close()
         if self.reason is None:
             self.power, self.reason = _result(self._source, self._samples, seconds)
+        self.board = summarise([one.reading.board for one in self._samples if one.reading.board is not None])
 
     def _find(self) -> PowerSource | None:
         jetson = find_tegrastats()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgedet.bench.machine.tegrastats_line import TegrastatsSample
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -14,11 +16,13 @@ class Reading:
         watts: by rail; on average since the reading before, or at this moment, as the source has it.
         throttle_reasons: why the GPU is slower than it can be at this moment.
         celsius: the GPU's temperature.
+        board: what else a Jetson said of itself.
     """
 
     watts: dict[str, float]
     throttle_reasons: tuple[str, ...] = ()
     celsius: float | None = None
+    board: TegrastatsSample | None = None
 
 
 class PowerSource(Protocol):

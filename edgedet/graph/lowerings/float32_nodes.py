@@ -16,6 +16,7 @@ from onnx import ModelProto
 
 from edgedet.graph.lowerings.editing import Array, array_of, input_of, is_of_weight, quantizers
 from edgedet.models.quantized.codes import LOWEST
+from edgedet.ops.gated_conv.body import OP_TYPE as GATED
 
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 HIGHEST_FINITE = float(np.finfo(np.float16).max)
@@ -29,6 +30,8 @@ no worse for the tensor than the rounding of its largest value as long as that i
 
 MOVES = frozenset({"Reshape", "Transpose", "Slice", "Concat", "Split", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that give values as they are."""
+
+CONVOLUTIONS = frozenset({"Conv", GATED})
 
 FUSED = frozenset({"Relu", "Clip", "Add", "QuantizeLinear"})
 """Operators that run as part of what they read, if they alone read it: a cast between would keep them apart."""
@@ -56,7 +59,7 @@ def decoding_nodes(graph: ir.Graph) -> set[ir.Node]:
     before_convolutions: set[ir.Node] = set()
     decoding: set[ir.Node] = set()
     for node in reversed(graph):
-        if node.op_type == "Conv" or any(reader in before_convolutions for reader in node.successors()):
+        if node.op_type in CONVOLUTIONS or any(reader in before_convolutions for reader in node.successors()):
             before_convolutions.add(node)
     for node in [node for node in graph if node not in before_convolutions]:
         if node.op_type not in MOVES or any(producer in decoding for producer in node.predecessors()):

@@ -5,7 +5,7 @@ recommendations. The inputs of every convolution are quantized, weights for each
 identity branch is quantized and the convolution's branch is not, so that convolution, sum and activation fuse.
 Maximum pooling commutes with a quantizer, so only its input has one. What splits, joins or repeats values has
 quantizers of one scale on both sides and runs in int8. An activation other than ReLU and ReLU6 reads what its
-convolution gives without rounding.
+convolution gives without rounding, and so does a gated convolution, which rounds to its own codes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgedet.graph.lowerings.editing import (
     is_of_weight,
     quantizers,
 )
+from edgedet.graph.lowerings.gated_plugin import read_before_rounding
 
 READ_INTEGERS = frozenset({"Conv", "Add", "MaxPool", "Resize", "Split", "Slice", "Concat"})
 """Operators that run in int8 on quantized inputs."""
@@ -30,6 +31,7 @@ def lower_for_tensorrt(master: ModelProto) -> ModelProto:
     """The graph for TensorRT 8.4 to 10.x; the master is left as it is."""
     model = ir.from_proto(master)
     graph = model.graph
+    read_before_rounding(graph)
     for quantizer in quantizers(graph):
         if not is_of_weight(quantizer) and _keeps_from_fusing(quantizer):
             drop(graph, quantizer)

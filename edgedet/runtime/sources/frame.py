@@ -10,6 +10,29 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet.errors import EdgedetError
+
+
+class SourceLostError(EdgedetError):
+    """A camera or stream that gave frames gives none any more."""
+
+
+@dataclass(frozen=True)
+class StreamCounts:
+    """What became of the frames of a camera or stream so far.
+
+    Attributes:
+        read: frames that came.
+        dropped: of them, those that nobody looked at, as newer ones had come.
+        reconnections: how often it was lost and came back.
+        lost_seconds: how long it was away in all.
+    """
+
+    read: int = 0
+    dropped: int = 0
+    reconnections: int = 0
+    lost_seconds: float = 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -18,12 +41,14 @@ class Frame:
     Attributes:
         image: uint8 `[h, w, 3]` BGR, upright.
         name: of an image, its path relative to the folder given; of a video or stream, the name of the whole.
-        index: position in the source, from 0.
+        index: position in the source, from 0; of a camera or stream, dropped frames count too.
+        counts: of a camera or stream, when this frame was taken from the queue.
     """
 
     image: NDArray[np.uint8]
     name: str
     index: int
+    counts: StreamCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +73,14 @@ class Source(Protocol):
         video: None for a source of separate images.
         files: the files it reads.
         skipped: what could not be read so far, one line each.
+        counts: of a camera or stream, so far; None for what drops no frame.
     """
 
     video: VideoInfo | None
     files: tuple[Path, ...]
     skipped: list[str]
+
+    @property
+    def counts(self) -> StreamCounts | None: ...
 
     def __iter__(self) -> Iterator[Frame]: ...

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgedet.data.images import SUFFIXES, read_image
 from edgedet.errors import EdgedetError
-from edgedet.runtime.sources.frame import Frame, VideoInfo
+from edgedet.runtime.sources.frame import Frame, StreamCounts, VideoInfo
 
 MAX_FILES = 1_000_000
 
@@ -26,14 +26,19 @@ class ImageSource:
     """
 
     video: VideoInfo | None = None
+    counts: StreamCounts | None = None
 
     def __init__(self, files: Iterable[Path], root: Path) -> None:
         self.files = tuple(files)
         self.skipped: list[str] = []
         self._root = root
 
+    def named_files(self) -> Iterator[tuple[Path, str]]:
+        """Each file, and the name of its frame."""
+        return ((path, path.relative_to(self._root).as_posix()) for path in self.files)
+
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self.files):
+        for index, (path, name) in enumerate(self.named_files()):
             try:
                 image = read_image(path)
             except EdgedetError as error:
@@ -41,7 +46,7 @@ class ImageSource:
                     raise
                 self.skipped.append(f"{path}: {error.what}")
                 continue
-            yield Frame(image, path.relative_to(self._root).as_posix(), index)
+            yield Frame(image, name, index)
         if len(self.skipped) == len(self.files):
             raise EdgedetError(
                 f"none of the {len(self.files)} images could be read; the first: {self.skipped[0]}",

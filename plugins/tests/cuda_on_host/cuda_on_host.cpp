@@ -154,6 +154,74 @@ const uint64_t* exchange(uint64_t value) {
     return warp.read;
 }
 
+int tensor_cores() {
+    static const int made = [] {
+        const char* asked = std::getenv("EDGEDET_CUDA_ON_HOST_TENSOR_CORES");
+        return asked == nullptr ? 0 : std::atoi(asked);
+    }();
+    return made;
+}
+
+namespace {
+
+// Rows and columns of a matrix of int8, as the lanes of a warp gave them.
+int8_t byte_of(const uint64_t* of_lane, unsigned lane, unsigned shift) {
+    return static_cast<int8_t>(of_lane[lane] >> shift);
+}
+
+// PTX ISA, "Matrix fragments for mma.m8n8k16", of .s8: row = groupID, col = threadID_in_group * 4 + i of A; of B row =
+// threadID_in_group * 4 + i, col = groupID; of C row = groupID, col = threadID_in_group * 2 + i.
+void mma_m8n8k16(uint32_t a, uint32_t b, int32_t* sums) {
+    const uint64_t* given = exchange(a | uint64_t{b} << 32);
+    const unsigned lane = running % WARP, row = lane / 4;
+    for (unsigned i = 0; i < 2; ++i)
+        for (unsigned k = 0; k < 16; ++k) {
+            const unsigned column = lane % 4 * 2 + i;
+            sums[i] += byte_of(given, row * 4 + k / 4, k % 4 * 8) * byte_of(given, column * 4 + k / 4, 32 + k % 4 * 8);
+        }
+}
+
+// "Matrix fragments for mma.m16n8k32", of .s8: A's a_i has row = groupID for i < 4 and 8 <= i < 12, else groupID + 8, and
+// col = threadID_in_group * 4 + i % 4, 16 more from i = 8 on; B's b_i has row = threadID_in_group * 4 + i % 4, 16 more
+// from i = 4 on, and col = groupID; C's c_i has row = groupID, 8 more from i = 2 on, and col = threadID_in_group * 2 +
+// i % 2.
+void mma_m16n8k32(const uint32_t (&a)[4], uint32_t first, uint32_t second, int32_t* sums) {
+    int8_t rows[16][32], columns[8][32];
+    const uint64_t given[] = {a[0] | uint64_t{a[1]} << 32, a[2] | uint64_t{a[3]} << 32,
+                              first | uint64_t{second} << 32};
+    const uint64_t* of_lane = exchange(given[0]);
+    for (unsigned lane = 0; lane < WARP; ++lane)
+        for (unsigned i = 0; i < 8; ++i) rows[lane / 4 + (i < 4 ? 0 : 8)][lane % 4 * 4 + i % 4] = byte_of(of_lane, lane, i * 8);
+    of_lane = exchange(given[1]);
+    for (unsigned lane = 0; lane < WARP; ++lane)
+        for (unsigned i = 8; i < 16; ++i)
+            rows[lane / 4 + (i < 12 ? 0 : 8)][lane % 4 * 4 + i % 4 + 16] = byte_of(of_lane, lane, (i - 8) * 8);
+    of_lane = exchange(given[2]);
+    for (unsigned lane = 0; lane < WARP; ++lane)
+        for (unsigned i = 0; i < 8; ++i)
+            columns[lane / 4][lane % 4 * 4 + i % 4 + (i < 4 ? 0 : 16)] = byte_of(of_lane, lane, i * 8);
+    const unsigned lane = running % WARP;
+    for (unsigned i = 0; i < 4; ++i)
+        for (unsigned k = 0; k < 32; ++k)
+            sums[i] += rows[lane / 4 + (i < 2 ? 0 : 8)][k] * columns[lane % 4 * 2 + i % 2][k];
+}
+
+uint64_t products = 0;
+
+}  // namespace
+
+void mma(const uint32_t (&a)[4], uint32_t first, uint32_t second, int32_t (&sums)[4]) {
+    if (tensor_cores() >= 80) return mma_m16n8k32(a, first, second, sums);
+    mma_m8n8k16(a[0], first, sums);
+    mma_m8n8k16(a[2], second, sums);
+    mma_m8n8k16(a[1], first, sums + 2);
+    mma_m8n8k16(a[3], second, sums + 2);
+}
+
+void count_product() {
+    if (running % WARP == 0) ++products;
+}
+
 cudaError_t run(dim3 grid, dim3 threads, const std::function<void()>& kernel) {
     constexpr unsigned MOST = 1024, MOST_YZ = 65535;
     const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
@@ -171,3 +239,8 @@ cudaError_t run(dim3 grid, dim3 threads, const std::function<void()>& kernel) {
 }
 
 }  // namespace cuda_on_host
+
+// For tests: what cuda_on_host::count_product counted.
+extern "C" __attribute__((visibility("default"))) uint64_t edgedet_cuda_on_host_products() {
+    return cuda_on_host::products;
+}

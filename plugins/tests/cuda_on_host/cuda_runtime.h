@@ -16,7 +16,7 @@
 #define __device__
 #define __host__
 #define __shared__ static
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 using std::isfinite;
 
@@ -37,6 +37,16 @@ void wait_for(Group group);
 
 // What every lane of this warp gave, once all have: by lane. Valid until the warp's next exchange.
 const uint64_t* exchange(uint64_t value);
+
+// The compute capability whose tensor cores multiply: 80, 75, or none (EDGEDET_CUDA_ON_HOST_TENSOR_CORES).
+int tensor_cores();
+
+// What they add to the sums of a warp that has come together, of a lane's fragments: by the tables of the PTX ISA,
+// `mma.m16n8k32` of 80, and four times `mma.m8n8k16` of 75.
+void mma(const uint32_t (&a)[4], uint32_t first, uint32_t second, int32_t (&sums)[4]);
+
+// How often a warp's products were asked for, of all runs so far.
+void count_product();
 
 cudaError_t run(dim3 grid, dim3 threads, const std::function<void()>& kernel);
 

@@ -17,7 +17,7 @@ import pytest
 from edgedet.bench.machine import nvml, power, tegrastats
 from edgedet.bench.machine.identity import gpu_of_other_runtimes
 from edgedet.bench.machine.power import NO_SOURCE, Power, PowerMeter
-from edgedet.bench.machine.tegrastats import TOTALS, rails
+from edgedet.bench.machine.tegrastats_line import TOTALS, rails
 from edgedet.config import parse
 
 Grow = Callable[[Mapping[str, str]], Path]
