@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -313,3 +315,47 @@ def test_a_video_and_an_interrupt(model: Path, tmp_path: Path) -> None:
     assert time.monotonic() - started < 60
     assert (process.returncode, errors) == (130, "")
     assert all(json.loads(line) for line in rest.splitlines())
+
+
+class MotionJpeg(BaseHTTPRequestHandler):
+    """A camera of the network that breaks off after eight frames, each time."""
+
+    connections = 0
+
+    def do_GET(self) -> None:
+        MotionJpeg.connections += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        jpeg = cv2.imencode(".jpg", picture(64, 96, ((8, 8, 16, 16), "red")))[1].tobytes()
+        for _ in range(8):
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            time.sleep(0.02)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_stream_that_breaks_off_is_opened_again(model: Path) -> None:
+    if "opencv" not in decoder():
+        pytest.skip("edgedet-run was built without OpenCV")
+    with ThreadingHTTPServer(("127.0.0.1", 0), MotionJpeg) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://user:secret@127.0.0.1:{server.server_port}/stream?token=secret"
+        done = NATIVE.run(model, url, "--max", 12)
+        server.shutdown()
+    found = lines_of(done)
+    assert len(found) == 12
+    for line in found:
+        assert list(line["stream"]) == ["read", "dropped", "reconnections", "lost_seconds"]
+        assert line["frame"] == line["stream"]["read"] - 1
+    assert all(line["source"] == f"127.0.0.1_{server.server_port}_stream" for line in found)
+    last = found[-1]["stream"]
+    assert last["read"] == len(found) + last["dropped"]
+    assert 1 <= last["reconnections"] < MotionJpeg.connections
+    assert last["lost_seconds"] > 0.4
+    assert MotionJpeg.connections >= 2
+    assert "12 detected in" in done.stderr
+    assert "secret" not in done.stdout + done.stderr

@@ -71,4 +71,3 @@ def test_engines_that_cannot_be_loaded(program: Path, tmp_path: Path, manifest: 
     assert done.returncode == 2
     assert said in done.stderr
     assert "\n  fix: " in done.stderr
-

@@ -55,7 +55,7 @@ int detect(Detector& detector, const Options& options) {
         Frame frame;
         while ((options.max < 0 || done < options.max) && !stop.load() && source->next(frame)) {
             const Detections& found = detector.detect(frame.image);
-            const FrameInfo info{frame.name, frame.index, frame.image.width, frame.image.height, frame.dropped};
+            const FrameInfo info{frame.name, frame.index, frame.image.width, frame.image.height, live ? &frame.counts : nullptr};
             write_json_line(line, info, found, detector.timings(), detector.spec().class_names);
             print(line);
             ++done;

@@ -37,7 +37,14 @@ void write_json_line(std::string& out, const FrameInfo& info, const Detections& 
     out += ", \"postprocess\": ";
     write_json_number(out, timings.postprocess);
     out += '}';
-    if (info.dropped >= 0) integer(", \"dropped\": ", info.dropped);
+    if (info.stream != nullptr) {
+        integer(", \"stream\": {\"read\": ", info.stream->read);
+        integer(", \"dropped\": ", info.stream->dropped);
+        integer(", \"reconnections\": ", info.stream->reconnections);
+        out += ", \"lost_seconds\": ";
+        write_json_number(out, info.stream->lost_seconds);
+        out += '}';
+    }
     out += "}\n";
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "results.h"
+#include "stream_counts.h"
 
 namespace edgedet::runner {
 
@@ -12,7 +13,7 @@ struct FrameInfo {
     std::string source;
     long long frame = 0;
     int width = 0, height = 0;
-    long long dropped = -1;  // frames of a live source so far that were not looked at; -1 for other sources
+    const StreamCounts* stream = nullptr;  // of a camera or stream
 };
 
 // Writes the line, with its end, over what `out` holds.

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "clock.h"
 #include "error.h"
 
 namespace edgedet::runner {
@@ -26,7 +28,7 @@ struct LiveSource::Shared {
     std::condition_variable changed;
     Image newest;
     bool has_newest = false, done = false, ended = false, was_open = false;
-    long long dropped = 0, reconnected = 0;
+    StreamCounts counts;
 };
 
 LiveSource::LiveSource(std::unique_ptr<Capture> capture, std::string name, std::string where, std::string fix,
@@ -51,17 +53,22 @@ void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
     int failures = 0;
     double wait = again.first;
     bool more = true;
+    Clock away;
     while (more) {
         const bool opened = state.capture->open();
         if (opened) {
             std::unique_lock<std::mutex> lock(state.mutex);
-            state.reconnected += state.was_open ? 1 : 0;
+            if (state.was_open) {
+                ++state.counts.reconnections;
+                state.counts.lost_seconds += away.milliseconds() / 1e3;
+            }
             state.was_open = true;
             more = !state.done;
         }
         while (opened && more && state.capture->read(read)) {
             const std::lock_guard<std::mutex> lock(state.mutex);
-            state.dropped += state.has_newest ? 1 : 0;
+            state.counts.dropped += state.has_newest ? 1 : 0;
+            ++state.counts.read;
             std::swap(state.newest, read);
             state.has_newest = true;
             more = !state.done;
@@ -69,6 +76,7 @@ void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
             state.changed.notify_all();
         }
         state.capture->close();
+        if (opened) away = Clock();
         std::unique_lock<std::mutex> lock(state.mutex);
         // What never opened is wrong, not broken.
         if (!more || (!opened && !state.was_open) || ++failures > again.tries) break;
@@ -94,15 +102,20 @@ bool LiveSource::next(Frame& frame) {
     state.has_newest = false;
     frame.image = image_.view();
     frame.name = name_;
-    frame.index = index_++;
-    frame.dropped = state.dropped;
+    frame.index = state.counts.read - 1;
+    frame.counts = state.counts;
+    ++looked_at_;
     return true;
 }
 
 std::vector<std::string> LiveSource::notes() const {
     const std::lock_guard<std::mutex> lock(shared_->mutex);
-    return {std::to_string(index_) + " frames looked at, " + std::to_string(shared_->dropped) + " dropped, " +
-            std::to_string(shared_->reconnected) + " times connected again"};
+    const StreamCounts& counts = shared_->counts;
+    char away[32];
+    std::snprintf(away, sizeof away, "%.1f", counts.lost_seconds);
+    return {std::to_string(counts.read) + " frames came, " + std::to_string(looked_at_) + " detected in, " +
+            std::to_string(counts.dropped) + " dropped; lost and found again " + std::to_string(counts.reconnections) +
+            " times, " + away + " s away"};
 }
 
 }  // namespace edgedet::runner

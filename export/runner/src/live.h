@@ -52,7 +52,7 @@ private:
     const std::atomic<bool>& stop_;
     std::string name_, where_, fix_;
     Image image_;
-    long long index_ = 0;
+    long long looked_at_ = 0;
 };
 
 }  // namespace edgedet::runner

@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "image.h"
+#include "stream_counts.h"
 
 namespace edgedet::runner {
 
 struct Frame {
     ImageView image{};       // holds until the next one is asked for
     std::string name;        // of an image, its path relative to the folder given; of a video or stream, the whole's
-    long long index = 0;     // from 0
-    long long dropped = -1;  // of a live source, frames so far that newer ones replaced; -1 for others
+    long long index = 0;     // from 0; of a camera or stream, dropped frames count too
+    StreamCounts counts;     // of a camera or stream
 };
 
 // Frames, one after the other.

@@ -92,7 +92,8 @@ int main(int count, char** words) {
     std::string line;
     line.reserve(1 << 20);
     for (const Image& image : {noise(480, 640, Order::bgr), noise(251, 333, Order::rgb), noise(64, 40, Order::gray)}) {
-        const FrameInfo info{"noise", 0, image.width, image.height, 0};
+        const StreamCounts counts;
+        const FrameInfo info{"noise", 0, image.width, image.height, &counts};
         detector.detect(image.view());
         counting = &own;
         for (int frame = 0; frame < std::atoi(words[3]); ++frame) {

@@ -50,7 +50,7 @@ int main(int count, char** words) {
     Frame frame;
     try {
         while (source.next(frame)) {
-            std::printf("%lld %d %lld\n", frame.index, frame.image.data[0], frame.dropped);
+            std::printf("%lld %d %lld\n", frame.index, frame.image.data[0], frame.counts.dropped);
             if (count > 2) std::this_thread::sleep_for(std::chrono::milliseconds(std::atoi(words[2])));
         }
     } catch (const Error& error) {
