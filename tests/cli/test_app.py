@@ -39,8 +39,8 @@ VERBS = [
     "doctor",
     "demo",
     "pg",
-    "jetson",
     "bundle",
+    "jetson",
 ]
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "lightning_fabric", "faster_coco_eval"}
 
