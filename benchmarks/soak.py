@@ -1,6 +1,7 @@
 """Whether `edgedet predict` can run on a stream for ever: its memory, open files and threads while it does.
 
     python benchmarks/soak.py [--minutes 10] [--stream rtsp] [--fps 30] [--hang-up-every 30] [--plot soak.svg]
+    python benchmarks/soak.py --runner build/native/export/runner/edgedet-run       the C++ runner, built with OpenCV
 
 A sender on this machine loops pictures of 640x480 and hangs up now and then, so that reconnecting is soaked too; the
 detector has random weights, which change no memory. Every second the resident memory, the threads and the open files
@@ -31,6 +32,7 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from protocol import print_protocol
 
@@ -89,13 +91,21 @@ def main() -> int:
     parser.add_argument("--hang-up-every", type=float, default=30.0, metavar="SECONDS", help="0 never")
     parser.add_argument("--model", default="shufflenetv2_0.5x")
     parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--runner", type=Path, metavar="PROGRAM", help="this instead of edgedet predict")
     parser.add_argument("--plot", type=Path, help="draw the memory into this file (needs matplotlib)")
     parser.add_argument("--save", type=Path, metavar="JSON", help="write the samples")
     options = parser.parse_args()
+    if options.minutes < 1:
+        parser.error("--minutes: a slope needs 1 at least")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         export_model(options.model, model, classes=20, size=(options.imgsz, options.imgsz))
-        samples, sent = soak(model, options.minutes * 60, options.stream, options.fps, options.hang_up_every)
+        command = [sys.executable, "-m", "edgedet", "predict", "--json", "--no-save"]
+        if options.runner is not None:
+            library = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))
+            command = [str(options.runner.resolve()), "--onnxruntime", str(library)]
+        command += ["--threads", "1", str(model)]
+        samples, sent = soak(command, options.minutes * 60, options.stream, options.fps, options.hang_up_every)
     if options.save is not None:
         options.save.write_text(json.dumps([vars(sample) for sample in samples]))
     if options.plot is not None:
@@ -105,6 +115,7 @@ def main() -> int:
     print_protocol(
         "onnxruntime",
         "opencv-python-headless",
+        program="edgedet predict" if options.runner is None else options.runner.name,
         model=f"{options.model}@{options.imgsz}",
         stream=f"{options.stream} of 640x480 at {options.fps:g} a second, hung up every {options.hang_up_every:g} s",
         minutes=options.minutes,
@@ -112,15 +123,13 @@ def main() -> int:
     return 0 if verdict == "flat" else 1
 
 
-def soak(model: Path, seconds: float, stream: str, fps: float, hang_up_every: float) -> tuple[list[Sample], int]:
-    """Samples of a `predict` that runs for so long after its first line, and how many pictures were sent."""
+def soak(command: list[str], seconds: float, stream: str, fps: float, hang_up_every: float) -> tuple[list[Sample], int]:
+    """Samples of a command that runs for so long after its first line, and how many pictures were sent."""
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()
     sender = spawning.Process(target=send, args=(there, stream, fps), daemon=True)
     sender.start()
-    url = here.recv()
-    command = [sys.executable, "-m", "edgedet", "predict", str(model), url, "--json", "--no-save", "--threads", "1"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, here.recv()], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = Lines(process.stdout)
         while lines.count == 0 and process.poll() is None:
@@ -140,7 +149,7 @@ def soak(model: Path, seconds: float, stream: str, fps: float, hang_up_every: fl
     sent = here.recv()
     sender.join(10)
     if code != 0 or not samples:
-        raise SystemExit(f"edgedet predict ended with {code}")
+        raise SystemExit(f"{command[0]} ended with {code}")
     return samples, sent
 
 
