@@ -23,7 +23,7 @@ from edgedet.deploy.targets import Target
 from edgedet.errors import EdgedetError
 from edgedet.files import MEBIBYTE, read_bytes, require_writable_folder
 from edgedet.graph.verify import FLOAT16_TOLERANCE, INT8_TOLERANCE, verification_images
-from edgedet.trt.versions import Version
+from edgedet.trt.versions import knows_tensors_by_name
 
 SOURCES_OF_ALL = ("CMakeLists.txt", "LICENSE", "plugins/kernels", "plugins/cpu", "export/runner")
 SOURCES_OF_BACKEND: Mapping[str, tuple[str, ...]] = {
@@ -44,9 +44,6 @@ PREBUILT: Mapping[str, str] = {
 
 OLDEST_CMAKE = (3, 18)
 """That the operators' `CMakeLists.txt` asks for; the runner's takes older ones."""
-
-OLDEST_OF_RUNNER = Version(8, 5)
-"""The oldest TensorRT that the C++ runner runs engines by."""
 
 ELF_MACHINES: Mapping[str, int] = {"x86_64": 62, "aarch64": 183}
 MOST_TENSOR_BYTES = 16 * MEBIBYTE
@@ -194,7 +191,7 @@ def settings(network: Network, target: Target, *, has_engine: bool) -> str:
         "TENSORRT": "" if target.tensorrt is None else str(target.tensorrt),
         "CUDA_ARCHITECTURE": (board.compute_capability or "").replace(".", ""),
         "OLD_CMAKE": software.cmake if tuple(map(int, software.cmake.split("."))) < OLDEST_CMAKE else "",
-        "RUNNER": "yes" if target.tensorrt is None or target.tensorrt >= OLDEST_OF_RUNNER else "",
+        "RUNNER": "yes" if target.tensorrt is None or knows_tensors_by_name(target.tensorrt) else "",
         "OPERATORS": "yes" if network.has_operators else "",
         "HAS_ENGINE": "yes" if has_engine else "",
         "BUILD_ENGINE": network.build or "",

@@ -134,6 +134,11 @@ def registry_opens_libraries(version: Version) -> bool:
     return version >= Version(8, 6)
 
 
+def knows_tensors_by_name(version: Version) -> bool:
+    """Whether an engine is run by its tensors' names, as the C++ runner does, instead of by their places."""
+    return version >= Version(8, 5)
+
+
 def has_progress_monitor(version: Version) -> bool:
     """Whether the builder reports its progress."""
     return version >= Version(9)
@@ -355,7 +360,7 @@ def _io_tensor(name: str, is_input: bool, shape: Sequence[int], dtype: Any) -> I
 
 def names_tensors(trt: Any) -> bool:
     """Whether inputs and outputs are known by their names, instead of by their places."""
-    return Version.parse(trt.__version__) >= Version(8, 5)
+    return knows_tensors_by_name(Version.parse(trt.__version__))
 
 
 def largest_batch(trt: Any, engine: Any, name: str) -> int:
