@@ -146,8 +146,12 @@ def folded(quantized: QuantizedDetector) -> QuantizedDetector:
 
 
 def without_rounding(quantized: QuantizedDetector) -> QuantizedDetector:
-    """A copy that rounds nothing: the float detector that it was made of, in the same shape."""
+    """A copy that rounds nothing: the float detector that it was made of, in the same shape.
+
+    Weights that training left beyond the end of their grid are taken for the end, as in everything that is exported.
+    """
     quantized = copy.deepcopy(quantized)
+    _clip_weights_(quantized.network)
     for name, module in list(quantized.network.named_modules()):
         if isinstance(module, FakeQuantize):
             quantized.network.set_submodule(name, nn.Identity())
