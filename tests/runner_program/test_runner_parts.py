@@ -18,9 +18,11 @@ from runner_programs import BUILD, NATIVE, REPOSITORY, RUNNER, Machine
 
 from edgedet.bench.statistics import Statistics, statistics
 from edgedet.deploy.golden import scene
+from edgedet.errors import EdgedetError
 from edgedet.files import sha256_file
 from edgedet.runtime.load import load_detector
 from edgedet.runtime.preprocess import preprocess
+from edgedet.runtime.sources.csi import csi_pipeline, read_csi_address
 from edgedet.spec import Preprocess
 
 ORDERS = ("bgr", "rgb", "grey")
@@ -107,6 +109,35 @@ def live(*words: object) -> list[str]:
     ).stdout.splitlines()
 
 
+CSI_ADDRESSES = ["csi:0", "csi://1", "CSI:12", "csi://0?width=1280&height=720&fps=30&flip=2", "csi:3?fps=60", "csi:0?"]
+NO_CSI_ADDRESSES = [
+    "csi:",
+    "csi:x",
+    "csi:123",
+    "csi:0?zoom=2",
+    "csi:0?fps=0",
+    "csi:0?flip=8",
+    "csi:0?w",
+    "csi:0?fps=6!",
+]
+
+
+def test_csi_cameras_have_pythons_pipelines() -> None:
+    command = NATIVE.command("tests/runner_csi_test", needs_library=False)
+    done = subprocess.run([*command, *CSI_ADDRESSES], capture_output=True, text=True, check=True)
+    expected = [csi_pipeline(camera) for text in CSI_ADDRESSES if (camera := read_csi_address(text)) is not None]
+    assert done.stdout.splitlines() == expected and len(expected) == len(CSI_ADDRESSES)
+
+
+@pytest.mark.parametrize("address", NO_CSI_ADDRESSES)
+def test_what_is_no_csi_camera_is_refused_as_in_python(address: str) -> None:
+    with pytest.raises(EdgedetError):
+        read_csi_address(address)
+    command = NATIVE.command("tests/runner_csi_test", needs_library=False)
+    done = subprocess.run([*command, address], capture_output=True, text=True, check=True)
+    assert address in done.stdout and "fix: write csi:0" in done.stdout and "nvarguscamerasrc" not in done.stdout
+
+
 def test_a_camera_that_is_unplugged_and_plugged_in_again() -> None:
     lines = live("osfsfsfbxxosfsfb")
     assert lines[:5] == ["0 1 0", "1 2 0", "2 3 0", "3 4 0", "4 5 0"]
@@ -122,6 +153,12 @@ def test_a_camera_that_stays_unplugged_is_given_up() -> None:
 
 def test_a_camera_that_never_was() -> None:
     assert live("xosf")[:2] == ["camera 0: cannot be opened", "  fix: plug it in"]
+
+
+@pytest.mark.parametrize(("script", "fix"), [("h", "plug it in"), ("osfsbh", "plug it in again, then start again")])
+def test_a_driver_that_hangs_is_given_up(script: str, fix: str) -> None:
+    lines = live(script)
+    assert lines[-3:-1] == ["camera 0: hangs: its driver has not answered for 1 s", f"  fix: {fix}"]
 
 
 def test_old_frames_are_dropped_and_counted() -> None:

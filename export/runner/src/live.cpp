@@ -27,8 +27,21 @@ struct LiveSource::Shared {
     mutable std::mutex mutex;
     std::condition_variable changed;
     Image newest;
-    bool has_newest = false, done = false, ended = false, was_open = false;
+    bool has_newest = false, done = false, ended = false, was_open = false, is_asked = false;
+    Clock asked;  // the capture, where it has not answered
     StreamCounts counts;
+
+    template <typename Ask>
+    bool answer_of(Ask ask) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex);
+            is_asked = true, asked = Clock();
+        }
+        const bool answer = ask();
+        const std::lock_guard<std::mutex> lock(mutex);
+        is_asked = false;
+        return answer;
+    }
 };
 
 LiveSource::LiveSource(std::unique_ptr<Capture> capture, std::string name, std::string where, std::string fix,
@@ -55,7 +68,7 @@ void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
     bool more = true;
     Clock away;
     while (more) {
-        const bool opened = state.capture->open();
+        const bool opened = state.answer_of([&] { return state.capture->open(); });
         if (opened) {
             std::unique_lock<std::mutex> lock(state.mutex);
             if (state.was_open) {
@@ -65,7 +78,7 @@ void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
             state.was_open = true;
             more = !state.done;
         }
-        while (opened && more && state.capture->read(read)) {
+        while (opened && more && state.answer_of([&] { return state.capture->read(read); })) {
             const std::lock_guard<std::mutex> lock(state.mutex);
             state.counts.dropped += state.has_newest ? 1 : 0;
             ++state.counts.read;
@@ -91,7 +104,13 @@ void LiveSource::capture_frames(const std::shared_ptr<Shared>& shared) {
 bool LiveSource::next(Frame& frame) {
     Shared& state = *shared_;
     std::unique_lock<std::mutex> lock(state.mutex);
-    while (!state.has_newest && !state.ended && !stop_.load()) state.changed.wait_for(lock, LISTENING);
+    while (!state.has_newest && !state.ended && !stop_.load()) {
+        if (state.is_asked && state.asked.milliseconds() > state.reconnection.hanging)
+            throw Error("hangs: its driver has not answered for " +
+                            std::to_string(static_cast<int>(state.reconnection.hanging / 1000)) + " s",
+                        where_, state.was_open ? "plug it in again, then start again" : fix_);
+        state.changed.wait_for(lock, LISTENING);
+    }
     if (stop_.load()) return false;
     if (!state.has_newest) {
         if (!state.was_open) throw Error("cannot be opened", where_, fix_);

@@ -24,9 +24,10 @@ public:
 };
 
 // How a broken connection is opened again: after `first` milliseconds, then after twice as many each time, up to `most`;
-// after `tries` in a row it is given up.
+// after `tries` in a row it is given up. A driver that has not answered for `hanging` milliseconds is given up too; some wait
+// for ever, and OpenCV with GStreamer does where an element of a pipeline is missing.
 struct Reconnection {
-    double first = 500, most = 30000;
+    double first = 500, most = 30000, hanging = 60000;
     int tries = 10;
 };
 

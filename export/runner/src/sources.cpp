@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <glob.h>
 
+#include "csi.h"
 #include "decode.h"
 #include "error.h"
 #include "files.h"
@@ -113,6 +114,8 @@ std::unique_ptr<Source> open_source(const std::string& text, const std::atomic<b
         return std::make_unique<ImageSource>(std::vector<std::string>{text}, text.substr(0, text.size() - name.size()));
     }
     if (text.find_first_not_of("0123456789") == std::string::npos && text.size() < 6) return camera(std::stoi(text), stop);
+    if (text.compare(0, 10, "/dev/video") == 0 || text.compare(0, 9, "/dev/v4l/") == 0) return camera_file(text, stop);
+    if (is_csi_address(text)) return csi_camera(text, stop);
     const std::size_t separator = text.find("://");
     if (separator != std::string::npos) {
         const std::string scheme = text.substr(0, separator);

@@ -6,6 +6,7 @@
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/videoio.hpp>
 
+#include "csi.h"
 #include "error.h"
 #include "files.h"
 #include "live.h"
@@ -104,6 +105,28 @@ std::unique_ptr<Source> camera(int number, const std::atomic<bool>& stop) {
         std::make_unique<OpenCvCapture>([number](cv::VideoCapture& capture) { return capture.open(number); }),
         "camera" + std::to_string(number), "camera " + std::to_string(number),
         "`ls /dev/video*` lists cameras; another program may hold it", stop);
+}
+
+std::unique_ptr<Source> camera_file(const std::string& path, const std::atomic<bool>& stop) {
+    quiet();
+    return std::make_unique<LiveSource>(
+        std::make_unique<OpenCvCapture>([path](cv::VideoCapture& capture) { return capture.open(path, cv::CAP_V4L2); }),
+        file_name(path), "camera " + path,
+        "`ls /dev/video*` lists cameras; another program may hold it; a camera may have a second file without images", stop);
+}
+
+std::unique_ptr<Source> csi_camera(const std::string& address, const std::atomic<bool>& stop) {
+    quiet();
+    const std::string pipeline = csi_pipeline(address), built = cv::getBuildInformation();
+    const std::size_t line = built.find("GStreamer:");
+    if (line == std::string::npos || built.substr(line, built.find('\n', line) - line).find("YES") == std::string::npos)
+        throw Error("a CSI camera is read through GStreamer, and this OpenCV was built without it", address,
+                    "build edgedet-run with JetPack's OpenCV (apt install libopencv-dev)");
+    return std::make_unique<LiveSource>(
+        std::make_unique<OpenCvCapture>(
+            [pipeline](cv::VideoCapture& capture) { return capture.open(pipeline, cv::CAP_GSTREAMER); }),
+        "csi", address, "`ls /dev/video*` lists what is connected; sudo systemctl restart nvargus-daemon frees a camera that hangs",
+        stop);
 }
 
 std::unique_ptr<Source> stream(const std::string& url, const std::atomic<bool>& stop) {

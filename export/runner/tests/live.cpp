@@ -1,7 +1,7 @@
 // Drives a live source with a camera that follows a script, as no camera can be unplugged in a test.
 //   runner_live_test SCRIPT [WAIT_MS]
 // The script, letter by letter: `o` opening works, `x` opening fails; `f` a frame comes; `s` 30 ms pass before the next one;
-// `b` the connection breaks. At its end nothing opens any more. WAIT_MS: what is waited between two frames that are looked at.
+// `b` the connection breaks; `h` opening hangs for 3 s, where 1 s is borne. At its end nothing opens any more. WAIT_MS: what is waited between two frames that are looked at.
 // Prints each frame as `index value dropped`, then the notes; or the error.
 #include <atomic>
 #include <chrono>
@@ -20,7 +20,10 @@ class Scripted : public Capture {
 public:
     explicit Scripted(std::string script) : script_(std::move(script)) {}
 
-    bool open() override { return at_ < script_.size() && script_[at_++] == 'o'; }
+    bool open() override {
+        if (at_ < script_.size() && script_[at_] == 'h') std::this_thread::sleep_for(std::chrono::seconds(3));
+        return at_ < script_.size() && script_[at_++] == 'o';
+    }
 
     bool read(Image& image) override {
         while (at_ < script_.size() && script_[at_] == 's') {
@@ -46,7 +49,7 @@ private:
 int main(int count, char** words) {
     if (count < 2) return 2;
     const std::atomic<bool> stop{false};
-    LiveSource source(std::make_unique<Scripted>(words[1]), "camera", "camera 0", "plug it in", stop, {1, 4, 3});
+    LiveSource source(std::make_unique<Scripted>(words[1]), "camera", "camera 0", "plug it in", stop, {1, 4, 1000, 3});
     Frame frame;
     try {
         while (source.next(frame)) {
