@@ -25,12 +25,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cuda_timing import Run, medians, timed
 from gating import SHARES, Shape, shapes_of
 from numpy.typing import NDArray
 from protocol import print_protocol
@@ -44,8 +44,6 @@ X_SCALE, WEIGHT_SCALE = 2.0**-6, 2.0**-8
 COPIED_BYTES = 256 << 20
 RUNS = 20
 """In a graph: one run alone is near the resolution of events."""
-
-Run = Callable[[], object]
 
 
 def main() -> None:
@@ -85,7 +83,9 @@ def bench(kernels: CudaGatedConv, arguments: argparse.Namespace) -> None:
                 left_out += 1
                 continue
             for granularity in ("tile", "pixel"):
-                times = medians(runs_of(kernels, shape, granularity, arguments.batch), arguments.rounds)
+                runs = runs_of(kernels, shape, granularity, arguments.batch)
+                medians_of_graphs = medians(runs, arguments.rounds, warm_up=2)
+                times = {name: microseconds / RUNS for name, microseconds in medians_of_graphs.items()}
                 times["floor"] = floor_bytes(shape, arguments.batch) / rate * 1e6
                 rows.append({"model": model, **shape._asdict(), "gate": granularity, "microseconds": times})
                 name = f"{shape.inputs} to {shape.outputs}, {shape.height}x{shape.width}"
@@ -261,26 +261,6 @@ def captured(run: Run) -> Run:
         for _ in range(RUNS):
             run()
     return graph.replay
-
-
-def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Microseconds of a run; everything runs a few times before."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-2, rounds):
-        for name, run in runs.items():
-            microseconds = timed(run) / RUNS
-            if turn >= 0:
-                times[name].append(microseconds)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-def timed(run: Run) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) * 1e3
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import statistics
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from cuda_timing import Run, medians
 from protocol import print_protocol
 
 from edgedet.ops.cuda import WORKSPACE_ALIGNMENT, CudaKernels, NMSProblem
@@ -31,8 +30,6 @@ BOXES, CLASSES, CANDIDATES = 8400, 80, 1000
 MISH_BYTES = 64 << 20
 POISON = 0xA5
 TYPES = {torch.float32: "float32", torch.float16: "float16"}
-
-Run = Callable[[], object]
 
 
 def main() -> None:
@@ -149,7 +146,7 @@ def nms_row(kernels: CudaKernels, images: int, rounds: int) -> str:
     nms.run()
     runs = {"edgedet": nms.run, "graph": captured(nms.run)}
     runs.update(torchvision_runs(boxes, scores, attributes))
-    times = medians(runs, rounds)
+    times = medians(runs, rounds, warm_up=5)
     kept = nms.outputs[0].float().mean().item()
     cells = [f"{times[name]:.1f}" if name in times else "-" for name in ("edgedet", "graph", "all", "best")]
     return f"| {images} | {kept:.0f} | {' | '.join(cells)} |"
@@ -185,7 +182,7 @@ def mish_row(kernels: CudaKernels, dtype: torch.dtype, rounds: int) -> str:
     def mish() -> None:
         kernels.mish(TYPES[dtype], x.data_ptr(), result.data_ptr(), len(x), stream_of(x))
 
-    times = medians({"mish": mish, "copy": lambda: result.copy_(x)}, rounds)
+    times = medians({"mish": mish, "copy": lambda: result.copy_(x)}, rounds, warm_up=5)
     mish_rate, copy_rate = (2 * MISH_BYTES / times[name] / 1e3 for name in ("mish", "copy"))
     return f"| {TYPES[dtype]} | {mish_rate:.0f} | {copy_rate:.0f} | {mish_rate / copy_rate:.2f} |"
 
@@ -197,26 +194,6 @@ def captured(run: Run) -> Run:
     with torch.cuda.graph(graph):
         run()
     return graph.replay
-
-
-def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Microseconds; everything runs a few times before."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-5, rounds):
-        for name, run in runs.items():
-            microseconds = timed(run)
-            if turn >= 0:
-                times[name].append(microseconds)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-def timed(run: Run) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) * 1e3
 
 
 if __name__ == "__main__":

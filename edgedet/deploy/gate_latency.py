@@ -96,22 +96,22 @@ def time_gates(
     Raises:
         EdgedetError: the checkpoint has no gates, or there are not so many cores.
     """
-    from edgedet.graph.export import export_model  # these need torch; the rest of the floor does without
+    from edgedet.graph.export import export_onnx  # these need torch; the rest of the floor does without
     from edgedet.quant.gate_report import load_gated
 
-    load_gated(model)
+    detector, spec = load_gated(model)
     image = read_image(split_of(read_dataset(data), split)[0].image)
     chosen = {name: one for name, one in VARIANTS.items() if operators is not None or not one.with_operators}
     with tempfile.TemporaryDirectory() as folder:
         exported: dict[tuple[str, str], Path] = {}
         for target, gates in dict.fromkeys((one.target, one.gates) for one in chosen.values()):
             path = Path(folder) / f"{target}-{gates}.onnx"
-            exported[target, gates] = export_model(str(model), path, target=target, gates=gates).path
+            exported[target, gates] = export_onnx(detector, spec, path, target=target, gates=gates).path
         with pinned(threads):
             runs: dict[str, Callable[[], object]] = {}
             for name, one in chosen.items():
                 library = operators if one.with_operators else None
-                backend, spec = load(exported[one.target, one.gates], threads=threads, operators=library)
+                backend, _ = load(exported[one.target, one.gates], threads=threads, operators=library)
                 tensor = np.array(Detector(backend, spec).preprocess([image])[0])
                 runs[name] = backend.bind({backend.inputs[0].name: tensor})
             times = _in_turn(runs, track)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,20 @@ class NMSProblem:
     half_scores: bool = False
 
 
+@contextmanager
+def kernels_in(path: Path) -> Iterator[ctypes.CDLL]:
+    """The library, which is opened: code in it is run. What is asked of it within, it must have.
+
+    Raises:
+        EdgedetError: no library of these kernels, or one for another machine.
+    """
+    require_for_this_machine(path)
+    try:
+        yield ctypes.CDLL(str(path.resolve()))
+    except (OSError, AttributeError) as error:
+        raise EdgedetError(f"no CUDA kernels of edgedet: {error}", where=path, fix="build it: make cuda") from error
+
+
 class CudaKernels:
     """The functions of one library. Each puts its work on a stream and returns.
 
@@ -61,9 +77,7 @@ class CudaKernels:
     """
 
     def __init__(self, path: Path) -> None:
-        require_for_this_machine(path)
-        try:
-            library = ctypes.CDLL(str(path.resolve()))
+        with kernels_in(path) as library:
             self._fault = library.edgedet_cuda_diou_nms_fault
             self._workspace = library.edgedet_cuda_diou_nms_workspace
             self._error = library.edgedet_cuda_error
@@ -74,8 +88,6 @@ class CudaKernels:
                 "float16": library.edgedet_cuda_mish_float16,
             }
             self._mish_int8 = library.edgedet_cuda_mish_int8
-        except (OSError, AttributeError) as error:
-            raise EdgedetError(f"no CUDA kernels of edgedet: {error}", where=path, fix="build it: make cuda") from error
         self._fault.restype = self._error.restype = ctypes.c_char_p
         self._workspace.restype = ctypes.c_size_t
 

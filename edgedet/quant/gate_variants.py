@@ -158,8 +158,7 @@ class UniformlyRounded(nn.Module):
         self._conv, self._grid = conv, grid
 
     def forward(self, x: Tensor) -> Tensor:
-        result = convolved(self._conv, self._grid(x))
-        return result if self._conv.bias is None else result + self._conv.bias.view(-1, 1, 1)
+        return _with_bias(self._conv, convolved(self._conv, self._grid(x)))
 
 
 class RandomlyGated(nn.Module):
@@ -186,5 +185,8 @@ class RandomlyGated(nn.Module):
         shape = [batch, channels if definition.granularity == "element" else 1, -(-height // side), -(-width // side)]
         is_open = (torch.rand(shape, generator=self._generator) < self._share).to(high)
         is_open = is_open.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)[..., :height, :width]
-        result = high + is_open * low
-        return result if conv.bias is None else result + conv.bias.view(-1, 1, 1)
+        return _with_bias(conv, high + is_open * low)
+
+
+def _with_bias(conv: GatedQuantizedConv2d, result: Tensor) -> Tensor:
+    return result if conv.bias is None else result + conv.bias.view(-1, 1, 1)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet.errors import EdgedetError
+from edgedet.ops.cuda import kernels_in
 from edgedet.ops.gated_conv.definition import GatedConv
-from edgedet.ops.library import require_for_this_machine
 
 ALIGNMENT = 16
 """Of the packed weights, in bytes."""
@@ -102,9 +102,7 @@ class CudaGatedConv:
     """
 
     def __init__(self, path: Path) -> None:
-        require_for_this_machine(path)
-        try:
-            library = ctypes.CDLL(str(path.resolve()))
+        with kernels_in(path) as library:
             self._fault = library.edgedet_cuda_gated_conv_fault
             self._packed = library.edgedet_cuda_gated_conv_packed
             self._pack = library.edgedet_cuda_gated_conv_pack
@@ -112,8 +110,6 @@ class CudaGatedConv:
             self._run = library.edgedet_cuda_gated_conv
             self._run_of_host = library.edgedet_cuda_gated_conv_of_host
             self._error = library.edgedet_cuda_error
-        except (OSError, AttributeError) as error:
-            raise EdgedetError(f"no CUDA kernels of edgedet: {error}", where=path, fix="build it: make cuda") from error
         self._fault.restype = self._error.restype = ctypes.c_char_p
         self._packed.restype = self._workspace.restype = ctypes.c_size_t
 
