@@ -111,7 +111,7 @@ class TeacherConfig(Frozen):
     Attributes:
         checkpoint: path of a float checkpoint of the same classes, strides and head.
         classification: weight of the divergence from the teacher's scores; 0 leaves it out.
-        localisation: weight of the divergence from the teacher's box distributions; 0 leaves it out.
+        localisation: weight of the divergence from the teacher's box distributions; 0 leaves it out. Not both are 0.
         temperature_classification: by which the logits of scores are divided.
         temperature_localisation: by which the logits of box distributions are divided.
     """

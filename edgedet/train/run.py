@@ -25,7 +25,7 @@ from edgedet.data.find import read_dataset, split_of
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import write_json
-from edgedet.losses.detection import require_loss_of
+from edgedet.losses.detection import require_classes_to_smooth, require_loss_of
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
@@ -151,6 +151,15 @@ def check_settings(config: TrainConfig) -> None:
     if config.teacher is not None and config.qat is not None:
         what = "quantization-aware training has the float detector as its teacher"
         raise EdgedetError(what, where="--teacher, --qat", fix="leave one of them out")
+    if config.teacher is not None and not config.teacher.classification and not config.teacher.localisation:
+        what = "nothing is learned from a teacher whose weights are all 0"
+        fix = "set one of them above 0, or leave the teacher out"
+        raise EdgedetError(what, where="teacher.classification, teacher.localisation", fix=fix)
+
+
+def check_settings_for(config: TrainConfig, class_names: Sequence[str]) -> None:
+    """Refuses what the dataset's classes do not let work."""
+    require_classes_to_smooth(config.loss, len(class_names))
 
 
 def read_data(config: TrainConfig, reporter: Reporter) -> Data:
