@@ -289,8 +289,8 @@ def teacher_of(config: TeacherConfig | None, fabric: Fabric, detector: Detector,
     """
     if config is None:
         return None
-
-    return load_teacher(config, detector, spec, fabric.device, partial(mean_over_processes, fabric))
+    mean = partial(mean_over_processes, fabric)
+    return load_teacher(config, detector, spec, fabric.device, mean, fabric.autocast)
 
 
 def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
