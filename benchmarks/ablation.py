@@ -13,10 +13,6 @@ seeds with its standard error over them.
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +20,7 @@ from pathlib import Path
 
 from options import split
 from protocol import print_protocol
+from runs import Scores, difference, mean, scores, spread, train_once
 
 BASE = "base"
 SWITCHES: Mapping[str, Sequence[str]] = {
@@ -65,15 +62,9 @@ SWITCHES: Mapping[str, Sequence[str]] = {
 
 
 def train(arguments: argparse.Namespace, name: str, seed: int) -> None:
-    """One run, if it is not done yet."""
-    out = folder_of(arguments.out, name, seed)
-    if (out / "test.json").exists():
-        return
     settings = [option for value in SWITCHES[name] for option in ("--set", value)]
-    run = ["train", arguments.data, "--model", arguments.model, "--epochs", arguments.epochs, "--seed", seed]
-    edgedet(*run, "--out", out, "--overwrite", *arguments.options, *settings, log=out.with_suffix(".log"))
-    found = edgedet("eval", out / "best.pt", arguments.data, "--split", "test", "--json", log=out.with_suffix(".log"))
-    (out / "test.json").write_text(found, encoding="utf-8")
+    run = ["--model", arguments.model, "--epochs", arguments.epochs, "--seed", seed, *arguments.options, *settings]
+    train_once(folder_of(arguments.out, name, seed), arguments.data, *run)
 
 
 def train_all(arguments: argparse.Namespace) -> None:
@@ -90,28 +81,14 @@ def folder_of(out: Path, name: str, seed: int) -> Path:
     return out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
 
 
-def edgedet(*arguments: object, log: Path) -> str:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as errors:
-        command = [sys.executable, "-m", "edgedet", *map(str, arguments)]
-        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=errors).stdout
+def results(arguments: argparse.Namespace, name: str) -> Scores:
+    return scores({seed: folder_of(arguments.out, name, seed) for seed in arguments.seeds})
 
 
-def results(arguments: argparse.Namespace, name: str) -> dict[int, dict[str, float]]:
-    """What the runs of a switch reached, by seed."""
-    found = {seed: folder_of(arguments.out, name, seed) / "test.json" for seed in arguments.seeds}
-    return {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in found.items() if path.exists()}
-
-
-def row(name: str, found: Mapping[int, Mapping[str, float]], base: Mapping[int, Mapping[str, float]]) -> str:
-    scores = [one["map"] for one in found.values()]
-    differences = [one["map"] - base[seed]["map"] for seed, one in found.items() if seed in base]
-    more = "" if name == BASE or not differences else f"{statistics.mean(differences):+.4f}"
-    if more and len(differences) > 1:
-        more += f" ± {statistics.stdev(differences) / math.sqrt(len(differences)):.4f}"
-    spread = f"{min(scores):.4f} to {max(scores):.4f}"
-    fifty = statistics.mean(one["map50"] for one in found.values())
-    return f"| {name} | {len(scores)} | {statistics.mean(scores):.4f} | {spread} | {fifty:.4f} | {more} |"
+def row(name: str, found: Scores, base: Scores) -> str:
+    more = "" if name == BASE else difference(found, base)
+    figures = f"{mean(found):.4f} | {spread(found)} | {mean(found, 'map50'):.4f}"
+    return f"| {name} | {len(found)} | {figures} | {more} |"
 
 
 def main() -> None:

@@ -110,6 +110,10 @@ def _readable(kind: type[BaseModel], error: ValidationError, where: object) -> E
         options = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         unknown = unknown_value("value", str(first["input"])[:80], options)
         return EdgedetError(f"{key}: {unknown.what}", where=where, fix=unknown.fix)
+    if first["type"] == "missing":
+        *above, last = key.split(".")
+        fix = f"give it, or leave the other settings of {'.'.join(above)} out" if above else f"give {last}"
+        return EdgedetError(f"{key}: must be given", where=where, fix=fix)
     message = first["msg"].removeprefix("Value error, ")
     return EdgedetError(f"{key or 'value'}: {message} (got {first['input']!r:.80})", where=where)
 

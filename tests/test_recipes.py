@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from edgedet.cli.app import app
 from edgedet.errors import EdgedetError
-from edgedet.recipes import about, load_recipe, recipe_names, recipe_path
+from edgedet.recipes import about, load_recipe, measured, recipe_names, recipe_path
 from edgedet.train.config import TrainConfig
 from edgedet.train.preview import read_recipe
 from edgedet.train.run import check_settings
@@ -41,6 +41,10 @@ def test_a_recipe_says_what_it_is_for_and_how_it_was_measured(name: str) -> None
     assert lines[: len(header)] == header
     assert 10 < len(about(name)) < 100
     assert any("python benchmarks/" in line for line in header)
+    came_to, beside = measured(name)
+    assert 0.5 < came_to < 0.7 and f"# measured: mAP50-95 {came_to:.4f}".replace(" 0.", " .") in "\n".join(header)
+    assert (beside is None) == (name == "default")
+    assert beside is None or f"{beside:.4f}".removeprefix("0") in recipe_path("default").read_text(encoding="utf-8")
 
 
 def test_the_default_recipe_is_what_training_does_without_one() -> None:
@@ -62,7 +66,10 @@ def test_no_recipe_has_no_settings() -> None:
 
 def test_the_command_lists_them_and_prints_one_that_can_be_trained_with(tmp_path: Path) -> None:
     listed = CliRunner().invoke(app, ["recipes", "--json"])
-    assert [one["name"] for one in json.loads(listed.stdout)["recipes"]] == recipe_names()
+    recipes = json.loads(listed.stdout)["recipes"]
+    assert [one["name"] for one in recipes] == recipe_names()
+    assert [(one["map"], one["default_map"]) for one in recipes] == [measured(name) for name in recipe_names()]
+    assert f"{measured('fast').map:.4f}" in CliRunner().invoke(app, ["recipes"]).stdout
     assert about("default")[:20] in CliRunner().invoke(app, ["recipes"]).stdout
     printed = CliRunner().invoke(app, ["recipes", "default"]).stdout
     own = tmp_path / "own.yaml"

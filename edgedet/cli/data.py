@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgedet.cli import output
-from edgedet.errors import CheckFailedError
+from edgedet.errors import CheckFailedError, EdgedetError
 
 app = typer.Typer(help="Check, convert, show and generate datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,6 +17,9 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Format = Annotated[str, typer.Option(help="coco, voc or yolo.")]
+
+
+DRAWS = 4
 
 
 @app.command()
@@ -81,8 +84,16 @@ def show(
             help="What the network sees: a name of `edgedet recipes`, or YAML of training or augmentation.",
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="With --augment: how often each image is drawn.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="With --augment: of every random choice.")] = 0,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(help="With --augment: side of the input, a multiple of 32. [default: the recipe's, or 320]"),
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help=f"With --augment: how often each image is drawn. [default: {DRAWS}]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With --augment: of every random choice. [default: 0]")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Write a contact sheet: images with boxes and names."""
@@ -90,6 +101,8 @@ def show(
     from edgedet.data.find import read_dataset, split_of
     from edgedet.data.sheet import contact_sheet, require_picture_name, save_sheet, spread
 
+    if augment is None:
+        _require_no_augmentation_options(imgsz=imgsz, draws=draws, seed=seed)
     dataset = read_dataset(data)
     require_picture_name(out, [sample for samples in dataset.splits.values() for sample in samples])
     split = split or next(iter(dataset.splits))
@@ -104,7 +117,8 @@ def show(
         from edgedet.data.sheet import augmented_sheet
         from edgedet.train.preview import augmented_images, read_recipe
 
-        recipe = read_recipe(augment)
+        draws, seed = DRAWS if draws is None else draws, 0 if seed is None else seed
+        recipe = read_recipe(augment, imgsz)
         drawn = augmented_images(samples, recipe, count=count, draws=draws, seed=seed, track=output.track)
         images = len(drawn) // draws
         title += f"   {images} images, {draws} times each   {augment}, seed {seed}"
@@ -130,6 +144,12 @@ def synth(
 
     written = synthesize(out, images=images, classes=classes, size=size, format=format, seed=seed, track=output.track)
     output.emit({"out": out, **asdict(written)}, json_, _render_written)
+
+
+def _require_no_augmentation_options(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise EdgedetError(f"--{name} needs --augment", fix=f"add --augment RECIPE, or leave --{name} out")
 
 
 def _render_check(result: dict[str, Any], limit: int) -> None:

@@ -79,11 +79,14 @@ def _render_confusion(confusion: dict[str, Any]) -> None:
 
 
 def _render_errors(errors: dict[str, Any]) -> None:
+    from edgedet.evaluate.run import SCORE_THRESHOLD
+
     rows = [
         [one["name"], one["count"], None if one["ap50_gain"] is None else f"{one['ap50_gain']:.4f}"]
         for one in errors["causes"]
     ]
     table(["cause", "errors", "AP50 gained without"], rows, title=f"errors by cause, AP50 {_share(errors['ap50'])}")
+    print(f"counted are all detections that AP counts, a model's down to a score of {SCORE_THRESHOLD:g}")
 
 
 _PARTS = {"voc": _render_voc, "f1": _render_f1, "confusion": _render_confusion, "errors": _render_errors}

@@ -18,10 +18,10 @@ def command(
 ) -> None:
     """List the recipes of `edgedet train --config`, or print one."""
     from edgedet.files import MEBIBYTE, read_text
-    from edgedet.recipes import about, load_recipe, recipe_names, recipe_path
+    from edgedet.recipes import about, load_recipe, measured, recipe_names, recipe_path
 
     if name is None:
-        listed = [{"name": known, "about": about(known)} for known in recipe_names()]
+        listed = [{"name": known, "about": about(known), **measured(known)._asdict()} for known in recipe_names()]
         output.emit({"recipes": listed}, as_json, _render)
         return
     text = read_text(recipe_path(name), limit=MEBIBYTE)
@@ -29,4 +29,14 @@ def command(
 
 
 def _render(result: dict[str, Any]) -> None:
-    output.table(["recipe", "for"], [[recipe["name"], recipe["about"]] for recipe in result["recipes"]])
+    rows = [
+        [recipe["name"], *(_share(recipe[key]) for key in ("map", "default_map")), recipe["about"]]
+        for recipe in result["recipes"]
+    ]
+    title = "mAP50-95 on BCCD's test list, and the default's beside it"
+    output.table(["recipe", "mAP50-95", "default", "for"], rows, title=title)
+    print("`edgedet recipes NAME` says how each was measured")
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -90,13 +90,18 @@ def _render(result: dict[str, Any]) -> None:
         ]
         for one in shown
     ]
-    output.table(["trial", "state", "mAP50-95", *settings, "minutes"], rows, title="best trials")
+    if rows:
+        output.table(["trial", "state", "mAP50-95", *settings, "minutes"], rows, title="best trials")
     if result["importances"]:
         shares = [[name, f"{share:.2f}"] for name, share in result["importances"].items()]
         output.table(["setting", "importance"], shares)
     for one in result["trials"]:
-        if one["error"] is not None:
+        if one["state"] == "failed":
             print(output.printable(f"trial {one['number']} failed: {one['error']}"))
+    refused = [one for one in result["trials"] if one["state"] == "refused"]
+    if refused:
+        reasons = ", ".join(dict.fromkeys(one["error"] for one in refused))
+        print(output.printable(f"drawn again, as their settings do not go together: {len(refused)} ({reasons})"))
     print(f"picture: {result['folder']}/sweep.png")
     if result["best"] is None:
         print("no trial was completed")

@@ -82,6 +82,7 @@ def command(
     from edgedet.recipes import load_recipe
     from edgedet.train import loop
     from edgedet.train.config import TrainConfig
+    from edgedet.train.idle import require_effect
     from edgedet.train.qat import defaults as qat_defaults
 
     reporter = TerminalReporter()
@@ -102,6 +103,7 @@ def command(
         if "data" not in values:
             raise EdgedetError("no dataset", where="DATA", fix="edgedet train PATH_OF_THE_DATASET")
         settings = parse(TrainConfig, values, where=config)
+        require_effect(settings, set_ or [])
         run = partial(loop.train, settings, out, init=init, overwrite=overwrite)
         folder = out
     try:

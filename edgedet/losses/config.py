@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edgedet.config import Frozen
 
@@ -20,7 +20,8 @@ class LossConfig(Frozen):
             class alone.
         box: loss of the boxes; `l1`, `l2` and `smooth_l1` of the corners in units of the stride.
         classification_weight, box_weight, distribution_weight: of the parts.
-        label_smoothing: share of a positive point's target that is spread over all classes; of `focal` and `bce`.
+        label_smoothing: share of a positive point's target that is spread over all classes, which are several; of
+            `focal` and `bce`.
         negatives: points without an object that take part: `all`; `hard`, of each image the costliest, `negative_ratio`
             times as many as positive ones (SSD, Liu et al., ECCV 2016, 2.2); or `top_k`, so many of the costliest.
         negative_ratio: of `hard`.
@@ -39,15 +40,6 @@ class LossConfig(Frozen):
     negative_ratio: Annotated[float, Field(gt=0.0)] = 3.0
     top_k: Annotated[int, Field(ge=1)] = 512
     repulsion_weight: NotNegative = 0.0
-
-    @model_validator(mode="after")
-    def _classes_are_smoothed(self) -> LossConfig:
-        if self.label_smoothing > 0 and self.classification in ("qfl", "vfl"):
-            raise ValueError(
-                f"label_smoothing does not go with {self.classification}, whose target is how well the box fits: "
-                "use focal or bce, or no smoothing"
-            )
-        return self
 
 
 DEFAULT = LossConfig()

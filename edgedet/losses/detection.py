@@ -20,13 +20,27 @@ _LOSSES_OF_ONE_RECIPE = {"fcos": fcos_loss, "ssdlite": ssd_loss, "yolo": yolo_lo
 
 
 def require_loss_of(head: str, config: LossConfig) -> None:
-    """Refuses settings that a head's loss does not have: those of all heads but GFL's are fixed."""
+    """Refuses settings that a head's loss does not have: those of all heads but GFL's are fixed.
+
+    Of GFL's, smoothed labels do not go with losses that learn no label.
+    """
     if head != "gfl" and config != DEFAULT:
         changed = ", ".join(
             f"loss.{name}" for name in LossConfig.model_fields if getattr(config, name) != getattr(DEFAULT, name)
         )
         fix = f"leave {changed} out, or use network.head=gfl"
         raise EdgedetError(f"the loss of the head {head} has no settings: {changed}", where="loss", fix=fix)
+    if config.label_smoothing > 0 and config.classification in ("qfl", "vfl"):
+        what = f"does not go with loss.classification={config.classification}, whose target is how well the box fits"
+        fix = "set loss.classification=focal or bce, or leave label_smoothing at 0"
+        raise EdgedetError(what, where="loss.label_smoothing", fix=fix)
+
+
+def require_classes_to_smooth(config: LossConfig, num_classes: int) -> None:
+    """Refuses smoothed labels where there is one class: what is spread over all classes stays where it was."""
+    if config.label_smoothing > 0 and num_classes == 1:
+        what = "changes nothing in a dataset of one class: what is taken from the label is given back to it"
+        raise EdgedetError(what, where="loss.label_smoothing", fix="leave label_smoothing at 0")
 
 
 def detection_loss(

@@ -19,7 +19,7 @@ from edgedet.losses.focal import distribution_focal_loss
 from edgedet.losses.negatives import hard_negatives, top_k_negatives
 from edgedet.losses.positives import Positives, positives_of
 from edgedet.losses.processes import Mean, alone
-from edgedet.losses.repulsion import repulsion_loss
+from edgedet.losses.repulsion import Sums, repulsion_from_boxes, repulsion_from_objects, repulsion_loss
 from edgedet.losses.targets import Objects, Targets, joined
 from edgedet.models.heads.gfl import BINS, boxes_from_distances, expected_distances
 
@@ -36,7 +36,8 @@ def gfl_loss(
     """The weighted parts of the loss of a batch, scalars; their sum is what is minimised.
 
     `classification` is over the number of positive points. `box` and `distribution` are weighted by each point's
-    highest class score, over the sum of these; `repulsion`, where there is one, is a mean over points or pairs.
+    highest class score, over the sum of these; `repulsion`, where there is one, is a mean over points and one over
+    pairs of predicted boxes that meet.
 
     Args:
         logits: `[B, N, C + 4 * (REG_MAX + 1)]` from `Detector.forward`.
@@ -58,12 +59,14 @@ def gfl_loss(
 
     positives = positives_of(targets, assign)
     weights = class_logits[positives.at].detach().sigmoid().amax(dim=-1) * positives.shares
-    count, total_weight = mean(torch.stack([positives.shares.sum(), weights.sum()])).unbind()
-    weights = weights / total_weight.clamp(min=1e-6)
     units = strides[positives.rows, None]
     predicted, distribution = _boxes_and_distributions(
         box_logits[positives.at], points[positives.rows], units, positives.boxes
     )
+    repulsion = _repulsion(predicted, positives, joined(targets)) if config.repulsion_weight > 0 else ()
+    sums = [positives.shares.sum(), weights.sum(), *(part.weight for part in repulsion)]
+    count, total_weight, *repulsion_weights = mean(torch.stack(sums)).unbind()
+    weights = weights / total_weight.clamp(min=1e-6)
     box = BOX_LOSSES[config.box](predicted / units, positives.boxes / units)
     classification = _classification_loss(class_logits, positives, config).sum() / count.clamp(min=1)
     parts = {
@@ -71,10 +74,9 @@ def gfl_loss(
         "box": config.box_weight * (box * weights).sum(),
         "distribution": config.distribution_weight * (distribution * weights).sum(),
     }
-    if config.repulsion_weight > 0:
-        objects = joined(targets)
-        repulsion = repulsion_loss(predicted, positives.objects, objects.boxes, objects.images)
-        parts["repulsion"] = config.repulsion_weight * repulsion
+    if repulsion:
+        means = (part.over(weight) for part, weight in zip(repulsion, repulsion_weights, strict=True))
+        parts["repulsion"] = config.repulsion_weight * repulsion_loss(*means)
     return parts
 
 
@@ -101,6 +103,14 @@ def _taking_part(losses: Tensor, positives: Positives, config: LossConfig) -> Te
     else:
         chosen = [top_k_negatives(*pair, k=config.top_k) for pair in zip(losses, positive, strict=True)]
     return positive | torch.stack(chosen)
+
+
+def _repulsion(predicted: Tensor, positives: Positives, objects: Objects) -> tuple[Sums, Sums]:
+    """RepGT and RepBox of this process, of boxes `[P, 4]` in pixels."""
+    return (
+        repulsion_from_objects(predicted, positives.objects, objects),
+        repulsion_from_boxes(predicted, positives.objects, objects),
+    )
 
 
 def _boxes_and_distributions(

@@ -5,11 +5,15 @@ The attraction by the object itself is the box loss.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from edgedet.losses.overlap import iog, iou
+from edgedet.losses.targets import Objects
 
 SIGMA_OBJECTS = 1.0
 SIGMA_BOXES = 0.0
@@ -20,54 +24,82 @@ WEIGHT_BOXES = 0.5
 LARGEST_SIGMA = 0.99
 """With a sigma of 1 nothing would bound the loss of a box that covers a neighbour, nor its gradient."""
 
+LEAST_WEIGHT = 1e-6
+"""Where nothing counts, losses of 0 are divided by it."""
 
-def repulsion_loss(boxes: Tensor, objects: Tensor, gt_boxes: Tensor, gt_images: Tensor) -> Tensor:
-    """`0.5 * RepGT + 0.5 * RepBox` of a batch, a scalar. The weights are unconfirmed.
+
+class Sums(NamedTuple):
+    """What a part of the loss costs, summed, and what to divide that by: of a batch shared by processes, of all.
+
+    Attributes:
+        loss: weighted sum, a scalar.
+        weight: sum of the weights, a scalar without gradient.
+    """
+
+    loss: Tensor
+    weight: Tensor
+
+    def over(self, weight: Tensor) -> Tensor:
+        """The loss by a weight, as the mean over the processes of theirs; 0 where there is nothing."""
+        return self.loss / weight.clamp(min=LEAST_WEIGHT)
+
+
+def repulsion_loss(from_objects: Tensor, from_boxes: Tensor) -> Tensor:
+    """`0.5 * RepGT + 0.5 * RepBox` of a batch, a scalar. The weights are unconfirmed."""
+    return WEIGHT_OBJECTS * from_objects + WEIGHT_BOXES * from_boxes
+
+
+def repulsion_from_objects(boxes: Tensor, indices: Tensor, objects: Objects, sigma: float = SIGMA_OBJECTS) -> Sums:
+    """RepGT (section 4.2): for each box `smooth_ln` of the IoG with the other object that it meets most.
+
+    The other object is of the same image and has the highest IoU with the box. In the weight a box counts by the share
+    of its own object, in the loss by the lesser share of the two; without another object it adds 0 to the loss. Objects
+    of a share of 0 repel nothing. Where every object counts once, loss by weight is the paper's mean over boxes.
 
     Args:
         boxes: `[P, 4]`, what the positive points of all images predict, xyxy in pixels.
-        objects: `[P]` int64, the object of each, an index into `gt_boxes`.
-        gt_boxes: `[G, 4]`, the objects of all images, xyxy in pixels.
-        gt_images: `[G]` int64, the image of each object.
-    """
-    from_objects = repulsion_from_objects(boxes, objects, gt_boxes, gt_images)
-    return WEIGHT_OBJECTS * from_objects + WEIGHT_BOXES * repulsion_from_boxes(boxes, objects, gt_images[objects])
-
-
-def repulsion_from_objects(
-    boxes: Tensor, objects: Tensor, gt_boxes: Tensor, gt_images: Tensor, sigma: float = SIGMA_OBJECTS
-) -> Tensor:
-    """RepGT (section 4.2): mean over the boxes of `smooth_ln` of the IoG with the other object that each meets most.
-
-    The other object is of the same image and has the highest IoU with the box. A box without one adds 0 to the mean;
-    without boxes the loss is 0. Takes `repulsion_loss`'s arguments and `smooth_ln`'s sigma, whose default is
-    unconfirmed.
-    """
-    if len(boxes) == 0:
-        return boxes.sum()
-    with torch.no_grad():
-        indices = torch.arange(len(gt_boxes), device=objects.device)
-        others = (gt_images[objects, None] == gt_images) & (objects[:, None] != indices)
-        nearest = iou(boxes[:, None], gt_boxes).masked_fill(~others, -1).argmax(dim=1)
-    shares = iog(boxes, gt_boxes[nearest]) * others.any(dim=1)
-    return smooth_ln(shares, sigma).mean()
-
-
-def repulsion_from_boxes(boxes: Tensor, objects: Tensor, images: Tensor, sigma: float = SIGMA_BOXES) -> Tensor:
-    """RepBox (section 4.3): mean of `smooth_ln` of the IoU over all pairs of boxes that meet, a scalar.
-
-    Pairs are of one image and of different objects; without a pair that meets the loss is 0.
-
-    Args:
-        boxes: `[P, 4]`, what positive points predict, xyxy in pixels.
-        objects: `[P]` int64, the object of each.
-        images: `[P]` int64, the image of each.
+        indices: `[P]` int64, the object of each, an index into `objects`.
+        objects: G of all images.
         sigma: see `smooth_ln`; the default is unconfirmed.
     """
-    rivals = (images[:, None] == images) & (objects[:, None] != objects)
-    first, second = rivals.triu().nonzero().unbind(dim=1)
-    overlaps = iou(boxes[first], boxes[second])
-    return smooth_ln(overlaps, sigma).sum() / (overlaps > 0).sum().clamp(min=1)
+    losses = [boxes[:0, 0]]
+    for own, rows in _by_image(objects.images, objects.images[indices]):
+        predicted, own_of = boxes[rows], indices[rows]
+        gt_boxes, shares = objects.boxes[own], objects.shares[own]
+        with torch.no_grad():
+            others = (own_of[:, None] != own) & (shares > 0)
+            nearest = iou(predicted[:, None], gt_boxes).masked_fill(~others, -1).argmax(dim=1)
+            weights = torch.minimum(objects.shares[own_of], shares[nearest]) * others.any(dim=1)
+        losses.append(smooth_ln(iog(predicted, gt_boxes[nearest]), sigma) * weights)
+    return Sums(torch.cat(losses).sum(), objects.shares[indices].sum())
+
+
+def repulsion_from_boxes(boxes: Tensor, indices: Tensor, objects: Objects, sigma: float = SIGMA_BOXES) -> Sums:
+    """RepBox (section 4.3): for all pairs of boxes that meet `smooth_ln` of their IoU.
+
+    Pairs are of one image and of different objects, and count by the lesser share of the two. Where every object counts
+    once, loss by weight is the mean over the pairs that meet. Takes `repulsion_from_objects`' arguments.
+    """
+    losses, weights = [boxes[:0, 0]], [objects.shares[:0]]
+    for _, rows in _by_image(objects.images, objects.images[indices]):
+        predicted, own_of = boxes[rows], indices[rows]
+        with torch.no_grad():
+            # Most pairs do not meet: gradients are kept of those that do alone.
+            meet = (iou(predicted[:, None], predicted) > 0) & (own_of[:, None] != own_of)
+            first, second = meet.triu().nonzero().unbind(dim=1)
+            shares = torch.minimum(objects.shares[own_of[first]], objects.shares[own_of[second]])
+        weights.append(shares)
+        losses.append(smooth_ln(iou(predicted[first], predicted[second]), sigma) * shares)
+    return Sums(torch.cat(losses).sum(), torch.cat(weights).sum())
+
+
+def _by_image(of_objects: Tensor, of_boxes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The objects and the boxes of each image that has a box, as indices: only these can be rivals.
+
+    All combinations over a batch would take memory by the square of its images.
+    """
+    for image in of_boxes.unique():
+        yield (of_objects == image).nonzero().squeeze(1), (of_boxes == image).nonzero().squeeze(1)
 
 
 def smooth_ln(x: Tensor, sigma: float) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgedet.config import load_yaml
 from edgedet.errors import unknown_value
 from edgedet.files import MEBIBYTE, read_text
 
 DEFAULT = "default"
+MEASURED = re.compile(r"^# measured: mAP50-95 (\.\d+)(?:, the default beside it (\.\d+))?$", re.MULTILINE)
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -39,6 +41,25 @@ def recipe_path(recipe: str) -> Path:
 def load_recipe(recipe: str | None) -> dict[str, Any]:
     """The settings in a recipe's file, see `recipe_path`; none for None."""
     return {} if recipe is None else load_yaml(recipe_path(recipe))
+
+
+class Measured(NamedTuple):
+    """What a recipe came to on BCCD's test list; its file says how, and how far it can be relied on.
+
+    Attributes:
+        map: mAP50-95, a fraction.
+        default_map: what the recipe `default` came to beside it, measured in the same way; None for that itself.
+    """
+
+    map: float
+    default_map: float | None
+
+
+def measured(name: str) -> Measured:
+    """What a recipe was measured at: the line of its file that says so."""
+    found = MEASURED.search(read_text(recipe_path(name), limit=MEBIBYTE))
+    assert found is not None, "every recipe that edgedet brings has the line"
+    return Measured(*(None if one is None else float(one) for one in found.groups()))  # type: ignore[arg-type]
 
 
 def about(name: str) -> str:

@@ -109,9 +109,9 @@ class TeacherConfig(Frozen):
     the weight is unconfirmed.
 
     Attributes:
-        checkpoint: path of a float checkpoint of the same classes, strides and head.
+        checkpoint: path of a float checkpoint of the same classes and strides; both detectors have the head `gfl`.
         classification: weight of the divergence from the teacher's scores; 0 leaves it out.
-        localisation: weight of the divergence from the teacher's box distributions; 0 leaves it out.
+        localisation: weight of the divergence from the teacher's box distributions; 0 leaves it out. Not both are 0.
         temperature_classification: by which the logits of scores are divided.
         temperature_localisation: by which the logits of box distributions are divided.
     """

@@ -35,6 +35,16 @@ def require_recordable(config: TrainConfig) -> None:
         raise EdgedetError(f"a CUDA graph repeats one step, which {what} would change", where="cuda_graph", fix=fix)
 
 
+def require_graphs(device: torch.device) -> None:
+    """Refuses a device that is no CUDA device.
+
+    Raises:
+        EdgedetError: it has no graphs.
+    """
+    if device.type != "cuda":
+        raise EdgedetError(f"{device.type} has no CUDA graphs", where="cuda_graph", fix="leave cuda_graph out")
+
+
 def record(detector: nn.Module, config: TrainConfig, device: torch.device) -> None:
     """Makes a detector replay its forward and backward pass in training; in evaluation it runs as before.
 
@@ -44,8 +54,7 @@ def record(detector: nn.Module, config: TrainConfig, device: torch.device) -> No
     Raises:
         EdgedetError: the device is no CUDA device.
     """
-    if device.type != "cuda":
-        raise EdgedetError(f"{device.type} has no CUDA graphs", where="cuda_graph", fix="leave cuda_graph out")
+    require_graphs(device)
     state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     images = torch.zeros(config.batch, 3, config.imgsz, config.imgsz, device=device)
     dtype = AUTOCAST[config.precision]

@@ -40,6 +40,7 @@ from edgedet.train.run import (
     Run,
     build,
     check_settings,
+    check_settings_for,
     launch,
     mean_over_processes,
     prepare,
@@ -113,6 +114,7 @@ def train(
     reporter = reporter if reporter is not None and fabric.is_global_zero else SilentReporter()
     data = read_data(config, reporter)
     require_same_data(fabric, data, config.data)
+    check_settings_for(config, data.class_names)
     spec = specification(config, data.class_names)
     detector: DetectionNetwork
     float_detector = detector = build(config, data.class_names)

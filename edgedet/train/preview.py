@@ -14,6 +14,7 @@ from edgedet.data.image_cache import cache_sizes
 from edgedet.data.sample import Sample
 from edgedet.data.sheet import MAX_IMAGES
 from edgedet.errors import EdgedetError
+from edgedet.models.zoo import require_input_size
 from edgedet.progress import Track, no_progress
 from edgedet.recipes import recipe_path
 from edgedet.train.config import TrainConfig
@@ -21,21 +22,27 @@ from edgedet.train.loader import TrainingSet
 from edgedet.train.plan import BatchPlan, SampleKey
 
 
-def read_recipe(recipe: str) -> TrainConfig:
+def read_recipe(recipe: str, imgsz: int | None = None) -> TrainConfig:
     """The settings that `edgedet train` would have; the dataset they name is not looked at.
 
     Args:
         recipe: a name of `edgedet.recipes`, or the path of a YAML file with settings of a training run, or with those
             of its `augment` alone.
+        imgsz: side of the input in pixels in place of the recipe's.
 
     Raises:
-        EdgedetError: the file cannot be read, or holds a setting that neither has.
+        EdgedetError: the file cannot be read, or holds a setting that neither has; no detector has such an input.
     """
     path = recipe_path(recipe)
     values = load_yaml(path)
     if values.keys() & TrainConfig.model_fields.keys():
-        return parse(TrainConfig, {"data": "", **values}, where=path)
-    return TrainConfig(data="", augment=parse(AugmentConfig, values, where=path))
+        config = parse(TrainConfig, {"data": "", **values}, where=path)
+    else:
+        config = TrainConfig(data="", augment=parse(AugmentConfig, values, where=path))
+    if imgsz is not None:
+        config = config.model_copy(update={"imgsz": imgsz})
+    require_input_size(config.imgsz, config.imgsz)
+    return config
 
 
 def augmented_images(

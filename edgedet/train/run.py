@@ -25,7 +25,7 @@ from edgedet.data.find import read_dataset, split_of
 from edgedet.data.sample import Sample
 from edgedet.errors import EdgedetError
 from edgedet.files import write_json
-from edgedet.losses.detection import require_loss_of
+from edgedet.losses.detection import require_classes_to_smooth, require_loss_of
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import INPUT_MULTIPLE, STRIDES, DetectionNetwork, Detector
 from edgedet.models.quantized.detector import QuantizedDetector
@@ -33,7 +33,7 @@ from edgedet.models.zoo import build_detector, require_dropblock_fits, require_i
 from edgedet.spec import Spec
 from edgedet.train.batch_norm import synchronize_batch_norms
 from edgedet.train.config import TeacherConfig, TrainConfig
-from edgedet.train.cuda_graph import record, require_recordable
+from edgedet.train.cuda_graph import record, require_graphs, require_recordable
 from edgedet.train.ema import ExponentialMovingAverage
 from edgedet.train.folder import RunFolder
 from edgedet.train.history import History
@@ -92,13 +92,32 @@ def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
     Raises:
         EdgedetError: this machine has no such device, or not so many.
     """
+    loggers: list[Logger] = []
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(root_dir=root, name="tensorboard", version=""))
+    fabric = open_fabric(config, loggers)
+    filled = config.model_copy(update={"data": str(Path(config.data).absolute())})
+    if config.teacher is not None:
+        checkpoint = str(Path(config.teacher.checkpoint).absolute())
+        filled = filled.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": checkpoint})})
+    if fabric.device.type == "cpu":
+        # The bits of a result depend on the threads, so a run keeps those that it was started with.
+        per_machine = processes(config.devices, os.environ).per_machine
+        filled = filled.model_copy(update={"threads": config.threads or default_threads(per_machine)})
+    fabric.launch()
+    return fabric, filled
+
+
+def open_fabric(config: TrainConfig, loggers: Sequence[Logger] = ()) -> Fabric:
+    """The devices of a run on this machine; no process is started yet.
+
+    Raises:
+        EdgedetError: this machine has no such device, or not so many, or these cannot compute as the settings say.
+    """
     started = processes(config.devices, os.environ)
     # Lightning tells of devices and processes in its own words, beside ours.
     for name in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    loggers: list[Logger] = []
-    if config.tensorboard:
-        loggers.append(TensorBoardLogger(root_dir=root, name="tensorboard", version=""))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,24 +126,18 @@ def launch(config: TrainConfig, root: Path) -> tuple[Fabric, TrainConfig]:
                 devices=started.per_machine,
                 num_nodes=started.machines,
                 precision=config.precision,
-                loggers=loggers,
+                loggers=list(loggers),
             )
     except Exception as error:
         # Fabric raises errors of many classes for devices that are not there.
         what = f"cannot run on {started.per_machine} x {config.accelerator} ({str(error).splitlines()[0]})"
         raise EdgedetError(what, where="accelerator, devices, precision", fix="--set accelerator=cpu") from error
-    filled = config.model_copy(update={"data": str(Path(config.data).absolute())})
-    if config.teacher is not None:
-        checkpoint = str(Path(config.teacher.checkpoint).absolute())
-        filled = filled.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": checkpoint})})
-    if fabric.device.type == "cpu":
-        if config.precision == "16-mixed":
-            what = "16-mixed needs a GPU: CPUs have no float16 arithmetic"
-            raise EdgedetError(what, where="--precision", fix="--precision bf16-mixed")
-        # The bits of a result depend on the threads, so a run keeps those that it was started with.
-        filled = filled.model_copy(update={"threads": config.threads or default_threads(started.per_machine)})
-    fabric.launch()
-    return fabric, filled
+    if config.precision == "16-mixed" and fabric.device.type == "cpu":
+        what = "16-mixed needs a GPU: CPUs have no float16 arithmetic"
+        raise EdgedetError(what, where="--precision", fix="--precision bf16-mixed")
+    if config.cuda_graph:
+        require_graphs(fabric.device)
+    return fabric
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -151,6 +164,15 @@ def check_settings(config: TrainConfig) -> None:
     if config.teacher is not None and config.qat is not None:
         what = "quantization-aware training has the float detector as its teacher"
         raise EdgedetError(what, where="--teacher, --qat", fix="leave one of them out")
+    if config.teacher is not None and not config.teacher.classification and not config.teacher.localisation:
+        what = "nothing is learned from a teacher whose weights are all 0"
+        fix = "set one of them above 0, or leave the teacher out"
+        raise EdgedetError(what, where="teacher.classification, teacher.localisation", fix=fix)
+
+
+def check_settings_for(config: TrainConfig, class_names: Sequence[str]) -> None:
+    """Refuses what the dataset's classes do not let work."""
+    require_classes_to_smooth(config.loss, len(class_names))
 
 
 def read_data(config: TrainConfig, reporter: Reporter) -> Data:
@@ -280,8 +302,8 @@ def teacher_of(config: TeacherConfig | None, fabric: Fabric, detector: Detector,
     """
     if config is None:
         return None
-
-    return load_teacher(config, detector, spec, fabric.device, partial(mean_over_processes, fabric))
+    mean = partial(mean_over_processes, fabric)
+    return load_teacher(config, detector, spec, fabric.device, mean, fabric.autocast)
 
 
 def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:

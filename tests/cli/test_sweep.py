@@ -63,6 +63,16 @@ def test_without_a_completed_trial_it_exits_with_1_and_says_why(monkeypatch: pyt
     assert result.exit_code == 1
     assert "not finite" in result.stdout
     assert "no trial was completed" in result.stdout
+    assert "best trials" not in result.stdout
+
+
+def test_trials_that_were_drawn_again_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = [TrialSummary(number, "refused", None, {}, 0.0, "loss: has no settings") for number in (4, 5)]
+    finding(monkeypatch, [*TRIALS, *refused])
+    result = CliRunner().invoke(app, SWEEP)
+    assert result.exit_code == 0
+    assert "drawn again, as their settings do not go together: 2 (loss: has no settings)" in result.stdout
+    assert "trial 4 failed" not in result.stdout
 
 
 def test_the_study_is_kept_beside_the_runs_unless_a_storage_is_named(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,28 @@ def test_gridmask_hides_a_sixth_of_the_image_in_the_mean() -> None:
     shares = [(gridmask(black(300, 300), rng)[..., 0] == PAD).mean() for _ in range(200)]
     assert np.mean(shares) == pytest.approx(0.4**2, abs=0.015)
     assert min(shares) > 0
+
+
+@pytest.mark.parametrize("side", [96, 640])
+def test_gridmask_hides_the_same_parts_at_any_size(side: int) -> None:
+    for seed in range(20):
+        at_320, hidden = (
+            gridmask(black(size, size), np.random.default_rng(seed))[..., 0] == PAD for size in (320, side)
+        )
+        assert hidden.mean() == pytest.approx(at_320.mean(), abs=0.02)
+        nearest = ((np.arange(side) + 0.5) * 320 / side).astype(int)
+        assert (hidden == at_320[nearest][:, nearest]).mean() > 0.9
+
+
+def test_gridmask_s_squares_have_the_published_size_at_320_pixels() -> None:
+    sides = []
+    for seed in range(200):
+        hidden = (gridmask(black(320, 320), np.random.default_rng(seed))[..., 0] == PAD).astype(np.uint8)
+        for x, y, width, height, area in cv2.connectedComponentsWithStats(hidden)[2][1:]:
+            if x > 0 and y > 0 and x + width < 320 and y + height < 320:
+                sides.append(math.sqrt(area))
+    assert min(sides) == pytest.approx(0.4 * 96, abs=2)
+    assert max(sides) == pytest.approx(0.4 * 224, abs=2)
 
 
 def test_gridmask_turns_the_grid() -> None:

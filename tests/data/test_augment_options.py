@@ -65,7 +65,7 @@ def test_what_is_on_changes_the_image(name: str, value: float | bool) -> None:
         ("colour_operation", 24),
         ("cutout", 24),
         ("random_erasing", 24),
-        ("gridmask", 240),
+        ("gridmask", 24),
     ],
 )
 def test_probabilities_are_kept(name: str, side: int) -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from edgedet.boxes import pairwise_iou
 from edgedet.data.augment import scale_aware
 from edgedet.data.augment.labelled import LabelledImage
-from edgedet.data.augment.scale_aware import Operation, Pair, change_objects, gaussian_sigmas
+from edgedet.data.augment.scale_aware import POLICY, Operation, Pair, change_objects, gaussian_sigmas
 from edgedet.data.augment.scale_aware_zoom import draw_zoom
 
 SEEDS = st.integers(0, 10_000)
@@ -64,34 +65,74 @@ def test_a_change_of_colour_is_full_at_the_box_and_fades_away(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("name", "magnitude", "expected"),
-    [
-        ("translate_x", 10, [(50 - 30 * 150 / 331, 60), (50 + 30 * 150 / 331, 60)]),
-        ("translate_y", 10, [(50, 60 - 40 * 150 / 331), (50, 60 + 40 * 150 / 331)]),
-        ("rotate", 10, [(50, 60)]),
-        ("shear_x", 10, [(50, 60)]),
-        ("flip", 0, [(50, 60)]),
-    ],
+    ("name", "shift"), [("translate_x", (30 * 150 / 331, 0)), ("translate_y", (0, 40 * 150 / 331))]
 )
-def test_a_box_follows_the_change_of_its_object(
-    monkeypatch: pytest.MonkeyPatch, name: str, magnitude: float, expected: list[tuple[float, float]]
+def test_a_box_follows_the_shift_of_its_object_either_way(
+    monkeypatch: pytest.MonkeyPatch, name: str, shift: tuple[float, float]
+) -> None:
+    only(monkeypatch, shape=Operation(name, 1.0, 10))
+    found = {
+        tuple(change_objects(scene((35, 40, 65, 80)), np.random.default_rng(seed)).boxes[0].round(3).tolist())
+        for seed in range(12)
+    }
+    there = {tuple((boxes_of((35, 40, 65, 80))[0] + sign * np.tile(shift, 2)).round(3).tolist()) for sign in (-1, 1)}
+    assert_allclose(sorted(found), sorted(there), atol=2e-3)
+
+
+@pytest.mark.parametrize(("name", "magnitude"), [("rotate", 2), ("shear_x", 6), ("flip", 0)])
+def test_a_box_stays_where_its_object_is_turned_sheared_or_mirrored(
+    monkeypatch: pytest.MonkeyPatch, name: str, magnitude: float
 ) -> None:
     only(monkeypatch, shape=Operation(name, 1.0, magnitude))
-    found = set()
-    for seed in range(12):
-        box = change_objects(scene((35, 40, 65, 80)), np.random.default_rng(seed)).boxes[0]
-        found.add((round(float(box[0] + box[2]) / 2, 2), round(float(box[1] + box[3]) / 2, 2)))
-    assert found == {(round(x, 2), round(y, 2)) for x, y in expected}
+    labelled = scene((35, 40, 65, 80))
+    labelled.image[40:80, 35:50] = 200
+    result = change_objects(labelled, np.random.default_rng(0))
+    assert (result.image != labelled.image).any()
+    assert_array_equal(result.boxes, labelled.boxes)
 
 
-def test_turned_and_sheared_boxes_are_those_around_the_corners(monkeypatch: pytest.MonkeyPatch) -> None:
-    only(monkeypatch, shape=Operation("rotate", 1.0, 10))
-    x1, y1, x2, y2 = change_objects(scene((35, 40, 65, 80)), np.random.default_rng(0)).boxes[0]
-    assert x2 - x1 == pytest.approx(30 * math.cos(math.pi / 6) + 40 * 0.5, rel=1e-5)
-    assert y2 - y1 == pytest.approx(40 * math.cos(math.pi / 6) + 30 * 0.5, rel=1e-5)
-    only(monkeypatch, shape=Operation("shear_x", 1.0, 10))
-    x1, y1, x2, y2 = change_objects(scene((35, 40, 65, 80)), np.random.default_rng(0)).boxes[0]
-    assert (x2 - x1, y2 - y1) == pytest.approx((30 + 0.3 * 40, 40), rel=1e-5)
+def drawn(shape: str, width: int, height: int, side: int = 480) -> LabelledImage:
+    """A white object in the middle of a black canvas."""
+    x, y = (side - width) // 2, (side - height) // 2
+    image = np.zeros((side, side, 3), dtype=np.uint8)
+    if shape == "rectangle":
+        image[y : y + height, x : x + width] = 255
+    else:
+        rows, columns = np.mgrid[0:side, 0:side] + 0.5
+        far = ((columns - side / 2) / (width / 2)) ** 2 + ((rows - side / 2) / (height / 2)) ** 2
+        image[far < 1] = 255
+    return LabelledImage(image, boxes_of((x, y, x + width, y + height)), np.zeros(1, dtype=np.int64))
+
+
+def around_what_is_seen(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The box around the pixels that show more of the white object than of the black canvas."""
+    rows, columns = np.nonzero(image[..., 0] >= 128)
+    return boxes_of((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+
+
+@pytest.mark.parametrize("operation", [pair.shape for pair in POLICY], ids=lambda operation: operation.name)
+@pytest.mark.parametrize(("width", "height"), [(28, 30), (60, 72), (88, 92), (100, 110), (150, 130)])
+@pytest.mark.parametrize("shape", ["rectangle", "ellipse"])
+def test_a_box_is_around_what_is_seen_of_its_object(
+    monkeypatch: pytest.MonkeyPatch, shape: str, width: int, height: int, operation: Operation
+) -> None:
+    only(monkeypatch, shape=operation._replace(probability=1.0))
+    for seed in range(4):
+        result = change_objects(drawn(shape, width, height), np.random.default_rng(seed))
+        assert len(result.boxes) == 1
+        assert pairwise_iou(result.boxes, around_what_is_seen(result.image))[0, 0] >= 0.8
+
+
+def test_a_small_or_medium_object_that_is_shifted_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, shape=Operation("translate_y", 1.0, 8))
+    for width, height in ((28, 30), (60, 72), (88, 92)):
+        labelled = drawn("rectangle", width, height)
+        result = change_objects(labelled, np.random.default_rng(0))
+        left = labelled.image[..., 0] > 0
+        x1, y1, x2, y2 = np.rint(result.boxes[0]).astype(int)
+        left[y1:y2, x1:x2] = False
+        assert left.sum() > 0.3 * width * height
+        assert result.image[left].mean() < 0.25 * 255
 
 
 def test_a_flip_mirrors_what_is_in_the_middle_of_the_box(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -41,7 +42,7 @@ def test_the_matrices_lead_from_one_view_s_boxes_to_the_other_s(seed: int) -> No
 @given(SEEDS)
 @settings(max_examples=40)
 def test_a_view_shows_the_object_where_its_matrix_says(seed: int) -> None:
-    strong = STRONG.model_copy(update={"colour_operation": 0.0, "cutout": 0.0})
+    strong = [config.model_copy(update={"colour_operation": 0.0, "cutout": 0.0}) for config in STRONG]
     for view in weak_and_strong(scene(), 96, np.random.default_rng(seed), strong=strong):
         rows, columns = np.mgrid[0:96, 0:96] + 0.5
         x, y = (view.transform.inverse().matrix @ np.stack([columns.ravel(), rows.ravel(), np.ones(96 * 96)]))[:2]
@@ -53,7 +54,7 @@ def test_a_view_shows_the_object_where_its_matrix_says(seed: int) -> None:
 
 
 def test_views_without_changes_are_the_fitted_image() -> None:
-    weak, strong = weak_and_strong(scene(), 80, np.random.default_rng(0), weak=STILL, strong=STILL)
+    weak, strong = weak_and_strong(scene(), 80, np.random.default_rng(0), weak=STILL, strong=[STILL])
     assert_array_equal(weak.labelled.image, strong.labelled.image)
     assert_allclose(weak.transform.matrix, [[1, 0, 0], [0, 1, 10], [0, 0, 1]])
     assert_array_equal(weak.labelled.image[10:70], scene().image)
@@ -61,7 +62,7 @@ def test_views_without_changes_are_the_fitted_image() -> None:
 
 def test_joining_images_plays_no_part() -> None:
     joining = STILL.model_copy(update={"mosaic": 1.0, "split": 1.0, "mixup": 1.0, "cutmix": 1.0})
-    weak, strong = weak_and_strong(scene(), 80, np.random.default_rng(0), weak=STILL, strong=joining)
+    weak, strong = weak_and_strong(scene(), 80, np.random.default_rng(0), weak=STILL, strong=[joining])
     assert_array_equal(strong.labelled.image, weak.labelled.image)
 
 
@@ -74,8 +75,26 @@ def test_the_strong_view_changes_more_than_the_weak() -> None:
     assert changes["weak"] == 0 < changes["strong"]
 
 
+def test_the_strong_view_is_shifted_or_turned_or_sheared() -> None:
+    moves, rng = [], np.random.default_rng(0)
+    for _ in range(600):
+        _, strong = weak_and_strong(scene(), 96, rng)
+        matrix = strong.transform.matrix
+        middle = matrix @ (40, 30, 1)
+        moved = {
+            "shifted": np.abs(middle[:2] - 48).max() > 1e-6,
+            "turned": abs(matrix[1, 0]) > 1e-6 and abs(matrix[:2, 0] @ matrix[:2, 1]) < 1e-6,
+            "sheared": abs(matrix[:2, 0] @ matrix[:2, 1]) > 1e-6,
+        }
+        assert sum(moved.values()) == 1
+        assert np.abs(middle[:2] - 48).max() <= 0.1 * 96
+        moves += [name for name, yes in moved.items() if yes]
+    for name in ("shifted", "turned", "sheared"):
+        assert moves.count(name) / len(moves) == pytest.approx(1 / 3, abs=0.06)
+
+
 def test_an_unlabelled_image_has_views_without_boxes() -> None:
     unlabelled = LabelledImage(scene().image, np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int64))
-    for view in weak_and_strong(unlabelled, 64, np.random.default_rng(0), strong=AugmentConfig(mosaic=0)):
+    for view in weak_and_strong(unlabelled, 64, np.random.default_rng(0), strong=[AugmentConfig(mosaic=0)]):
         assert view.labelled.boxes.shape == (0, 4)
         assert view.labelled.image.shape == (64, 64, 3)

@@ -148,6 +148,30 @@ class TestShowAugmented:
             assert width == draws * 416 + 16
             assert height // 440 == count
 
+    def test_images_have_the_size_that_is_asked_for(self, root: Path, tmp_path: Path) -> None:
+        heights = {}
+        for size in (32, 320):
+            out = tmp_path / f"{size}.png"
+            options = ("--augment", "default", "--imgsz", size, "--count", 1, "--draws", 1)
+            assert run("show", root, *options, "--out", out).exit_code == 0
+            heights[size] = len(cv2.imread(str(out)))
+        # On a sheet images are enlarged to 400 pixels, but no more than 8 times; legends differ by less than a row.
+        assert heights[320] - heights[32] == pytest.approx(400 - 8 * 32, abs=50)
+
+    def test_an_input_size_that_no_detector_has(self, root: Path, tmp_path: Path) -> None:
+        result = run("show", root, "--augment", "default", "--imgsz", 100, "--out", tmp_path / "s.png")
+        assert result.exit_code == 2
+        assert "100 is not a multiple of 32" in result.stderr
+        assert not (tmp_path / "s.png").exists()
+
+    @pytest.mark.parametrize(("option", "value"), [("--draws", 4), ("--seed", 0), ("--imgsz", 320)])
+    def test_its_options_are_refused_without_it(self, root: Path, tmp_path: Path, option: str, value: int) -> None:
+        result = run("show", root, option, value, "--out", tmp_path / "s.png")
+        assert result.exit_code == 2
+        assert f"{option} needs --augment" in result.stderr
+        assert f"leave {option} out" in result.stderr
+        assert not (tmp_path / "s.png").exists()
+
     def test_a_recipe_with_an_unknown_setting(self, root: Path, tmp_path: Path) -> None:
         recipe = tmp_path / "recipe.yaml"
         write_text(recipe, "mosiac: 1\n")

@@ -195,6 +195,7 @@ class TestCommand:
         printed = self.run(model, data, "--all", "--plots", tmp_path / "plots")
         lines = [line.split() for line in printed.splitlines() if line]
         assert ["missed", "1", "0.1122"] in lines
+        assert "all detections that AP counts, a model's down to a score of 0.001" in printed
         assert ["red", "3", "0.6364", "0.6667"] in lines
         assert ["red", "2", "0", "1", "0"] in lines
         for name in ("precision_recall", "f1", "confusion", "errors", "worst_errors"):

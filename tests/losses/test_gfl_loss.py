@@ -35,7 +35,7 @@ TWO = targets_of((5, 5, 40, 50), (30, 20, 60, 60), labels=(0, 1))
 
 
 def parts(loss: dict[str, Tensor]) -> list[float]:
-    return [loss[name].item() for name in ("classification", "box", "distribution")]
+    return [part.item() for part in loss.values()]
 
 
 def gradient_of(logits: Tensor, loss: Tensor) -> Tensor:
@@ -232,11 +232,12 @@ def test_the_total_is_the_sum_of_the_parts_and_images_count_by_their_positives()
 
 
 @pytest.mark.parametrize("shares", [(slice(0, 1), slice(1, 4)), (slice(0, 3), slice(3, 4))])
+@pytest.mark.parametrize("config", [DEFAULT, LossConfig(repulsion_weight=0.5)], ids=["default", "repulsion"])
 def test_processes_that_share_a_batch_get_the_loss_and_gradient_of_the_whole_on_average(
-    shares: tuple[slice, slice],
+    shares: tuple[slice, slice], config: LossConfig
 ) -> None:
     logits, targets = logits_of(4, 2), [NOTHING, TWO, TWO, targets_of((8, 8, 24, 24))]
-    whole = gfl_loss(logits, POINTS, STRIDES, targets)
+    whole = gfl_loss(logits, POINTS, STRIDES, targets, config)
     told: list[Tensor] = []
 
     def tell(value: Tensor) -> Tensor:
@@ -244,10 +245,10 @@ def test_processes_that_share_a_batch_get_the_loss_and_gradient_of_the_whole_on_
         return value
 
     for share in shares:
-        gfl_loss(logits[share], POINTS, STRIDES, targets[share], mean=tell)
+        gfl_loss(logits[share], POINTS, STRIDES, targets[share], config, mean=tell)
     assert len(told) == len(shares), "as many collective calls as processes, or they wait for each other forever"
     mean = torch.stack(told).mean(dim=0)
-    losses = [gfl_loss(logits[share], POINTS, STRIDES, targets[share], mean=lambda _: mean) for share in shares]
+    losses = [gfl_loss(logits[share], POINTS, STRIDES, targets[share], config, mean=lambda _: mean) for share in shares]
     average = [sum(values) / len(shares) for values in zip(*map(parts, losses), strict=True)]
     assert average == pytest.approx(parts(whole), rel=1e-5)
     gradient = gradient_of(logits, torch.stack([total(loss) for loss in losses]).mean())

@@ -9,7 +9,7 @@ from torch import Tensor
 from edgedet.config import parse
 from edgedet.errors import EdgedetError
 from edgedet.losses.config import LossConfig
-from edgedet.losses.detection import require_loss_of, total
+from edgedet.losses.detection import require_classes_to_smooth, require_loss_of, total
 from edgedet.losses.gfl import gfl_loss
 from edgedet.losses.targets import Targets
 from edgedet.models.heads.geometry import anchor_points
@@ -40,8 +40,21 @@ def test_every_loss_goes_with_every_assigner(assigner: str, classification: str,
 
 @pytest.mark.parametrize("classification", ["qfl", "vfl"])
 def test_a_quality_is_not_smoothed(classification: str) -> None:
-    with pytest.raises(EdgedetError, match=f"label_smoothing does not go with {classification}"):
-        parse(LossConfig, {"classification": classification, "label_smoothing": 0.1})
+    with pytest.raises(EdgedetError, match=f"does not go with loss.classification={classification}") as caught:
+        require_loss_of("gfl", parse(LossConfig, {"classification": classification, "label_smoothing": 0.1}))
+    assert caught.value.where == "loss.label_smoothing"
+    assert caught.value.fix is not None and "loss.classification=focal" in caught.value.fix
+
+
+@pytest.mark.parametrize("classification", ["bce", "focal"])
+def test_labels_are_smoothed_over_several_classes_only(classification: str) -> None:
+    config = parse(LossConfig, {"classification": classification, "label_smoothing": 0.1})
+    require_loss_of("gfl", config)
+    require_classes_to_smooth(config, 2)
+    require_classes_to_smooth(LossConfig(), 1)
+    with pytest.raises(EdgedetError, match="one class") as caught:
+        require_classes_to_smooth(config, 1)
+    assert caught.value.where == "loss.label_smoothing"
 
 
 def test_smoothed_labels_pull_scores_from_both_ends() -> None:

@@ -46,6 +46,18 @@ def test_a_recipe_may_be_the_augmentation_alone(tmp_path: Path) -> None:
     assert recipe.imgsz == TrainConfig(data="").imgsz
 
 
+def test_the_input_may_have_another_size(tmp_path: Path) -> None:
+    assert read_recipe("default", 96).imgsz == 96
+    assert read_recipe(written(tmp_path, "imgsz: 64\naugment: {mixup: 0.5}\n"), 96).imgsz == 96
+
+
+def test_an_input_that_no_detector_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgedetError, match="100 is not a multiple of 32"):
+        read_recipe("default", 100)
+    with pytest.raises(EdgedetError, match="100 is not a multiple of 32"):
+        read_recipe(written(tmp_path, "imgsz: 100\n"))
+
+
 @pytest.mark.parametrize(("text", "fix"), [("mosiac: 1\n", "mosaic"), ("imgsz: 64\naugment: {mixp: 1}\n", "mixup")])
 def test_an_unknown_setting_is_refused_by_name(text: str, fix: str, tmp_path: Path) -> None:
     with pytest.raises(EdgedetError) as caught:

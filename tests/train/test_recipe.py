@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgedet.config import parse
+from edgedet.data.synth import synthesize
 from edgedet.errors import EdgedetError
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.runtime.load import load_detector
@@ -78,12 +79,22 @@ def test_every_head_can_be_trained(head: str, tiny_data: Path, tmp_path: Path) -
         ({"network": {"dropblock": 0.1}, "imgsz": 128}, "has 4 cells a side, a block 7"),
         ({"network": {"dropblock": 0.1}, "imgsz": 256, "multi_scale": 0.5}, "at 128 pixels"),
         ({"teacher": {"checkpoint": "x.pt"}, "qat": {}}, "has the float detector as its teacher"),
+        ({"teacher": {"checkpoint": "x.pt", "classification": 0, "localisation": 0}}, "weights are all 0"),
+        ({"loss": {"label_smoothing": 0.1}}, "does not go with loss.classification=qfl"),
     ],
-    ids=["loss of another head", "small map", "small map at times", "two teachers"],
+    ids=["loss of another head", "small map", "small map at times", "two teachers", "idle teacher", "smoothed quality"],
 )
 def test_what_does_not_go_together_is_refused_at_the_start(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(EdgedetError, match=reason):
         check_settings(parse(TrainConfig, {"data": "x", **settings}))
+
+
+def test_labels_of_one_class_are_not_smoothed(tmp_path: Path) -> None:
+    synthesize(tmp_path / "data", images=4, classes=1, size=64, format="coco", seed=1, splits={"train": 3, "val": 1})
+    settings = {"data": str(tmp_path / "data"), **TINY, "loss": {"classification": "bce", "label_smoothing": 0.1}}
+    with pytest.raises(EdgedetError, match="dataset of one class"):
+        train(parse(TrainConfig, settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_of_another_head_cannot_start_a_run(everything: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,13 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from edgedet.config import load_yaml, parse
+from edgedet.data.find import read_dataset
+from edgedet.data.synth import synthesize
 from edgedet.errors import EdgedetError
+from edgedet.models.checkpoint import save_checkpoint
+from edgedet.models.detector import STRIDES
+from edgedet.models.zoo import build_detector
+from edgedet.spec import Preprocess, Spec
 from edgedet.train.config import TrainConfig
 from edgedet.train.loop import TrainResult, train
 from edgedet.train.reporter import Reporter, SilentReporter
@@ -22,7 +28,8 @@ from edgedet.train.sweep import run, study
 from edgedet.train.sweep.pictures import save_sweep
 from edgedet.train.sweep.pruning import PruningReporter
 from edgedet.train.sweep.run import SweepResult, sweep
-from edgedet.train.sweep.space import Range
+from edgedet.train.sweep.space import Choices, Range
+from edgedet.train.sweep.start import require_startable
 from edgedet.train.sweep.study import TrialSummary, importances, open_study, suggest
 
 SPACE = "optimizer.lr: {low: 1e-4, high: 1e-1, log: true}\nbatch: {low: 4, high: 8, step: 2}\n"
@@ -282,6 +289,32 @@ class TestRefused:
         assert not (sweeping.folder / "out").exists()
         assert not (sweeping.folder / "sweep.db").exists()
 
+    @pytest.mark.parametrize(
+        ("space", "message"),
+        [
+            ("precision: {choices: [32-true, 16-mixed]}", "CPUs have no float16"),
+            ("cuda_graph: {choices: [false, true]}", "cpu has no CUDA graphs"),
+            ("weights: {choices: [null, nowhere.pth]}", "no such weights"),
+            ("teacher.checkpoint: {choices: [nowhere.pt]}", "nowhere.pt"),
+            ("network.head: {choices: [fcos, yolo]}\nloss.box: {choices: [ciou, diou]}", "no combination can start"),
+        ],
+    )
+    def test_a_value_that_goes_with_nothing(self, sweeping: Sweep, space: str, message: str) -> None:
+        sweeping.base["accelerator"] = "cpu"
+        sweeping.space.write_text(space)
+        with pytest.raises(EdgedetError, match=message) as caught:
+            sweeping(2)
+        assert str(caught.value.where).startswith(str(sweeping.space))
+        assert not (sweeping.folder / "sweep.db").exists()
+
+    def test_smoothed_labels_of_one_class(self, sweeping: Sweep, tmp_path: Path) -> None:
+        one = tmp_path / "one"
+        synthesize(one, images=4, classes=1, size=64, format="coco", seed=1, splits={"train": 3, "val": 1})
+        sweeping.base |= {"data": str(one), "loss": {"classification": "bce"}}
+        sweeping.space.write_text("loss.label_smoothing: {choices: [0.0, 0.1]}")
+        with pytest.raises(EdgedetError, match="one class"):
+            sweeping(2)
+
     @pytest.mark.parametrize("storage", ["sweep.db", "nosuchbase://sweep", "sqlite:////nowhere/sweep.db"])
     def test_a_storage_that_cannot_be_opened(self, sweeping: Sweep, storage: str) -> None:
         with pytest.raises(EdgedetError, match="cannot open the study"):
@@ -302,6 +335,117 @@ class TestRefused:
         sweeping(1)
         with pytest.raises(EdgedetError, match="trials of another study"):
             sweeping(1, name="new")
+
+
+class TestCombinations:
+    @pytest.mark.parametrize(
+        ("space", "goes_together"),
+        [
+            (
+                "network.head: {choices: [gfl, fcos]}\nloss.box: {choices: [giou, ciou]}",
+                lambda config: config.network.head == "gfl" or config.loss.box == "giou",
+            ),
+            (
+                "loss.classification: {choices: [qfl, bce]}\nloss.label_smoothing: {choices: [0.0, 0.1]}",
+                lambda config: config.loss.classification == "bce" or config.loss.label_smoothing == 0,
+            ),
+        ],
+        ids=["loss of another head", "smoothed quality"],
+    )
+    def test_one_that_cannot_start_is_drawn_again_and_counts_for_nothing(
+        self,
+        sweeping: Sweep,
+        trains: Callable[[Training], None],
+        space: str,
+        goes_together: Callable[[TrainConfig], bool],
+    ) -> None:
+        started: list[TrainConfig] = []
+
+        def training(config: TrainConfig, reporter: Reporter) -> float:
+            started.append(config)
+            return 0.5
+
+        trains(training)
+        sweeping.space.write_text(space)
+        result = sweeping(12)
+        assert all(map(goes_together, started))
+        assert states(result).count("complete") == 12 == len(started)
+        refused = [one for one in result.trials if one.state == "refused"]
+        assert refused and states(result) == ["refused" if one in refused else "complete" for one in result.trials]
+        assert len({tuple(one.settings.values()) for one in result.trials}) == 4
+        assert len({tuple(one.settings.values()) for one in refused}) == 1
+        assert all(one.error is not None and "loss" in one.error for one in refused)
+
+    def test_a_choice_may_need_another_one(self, sweeping: Sweep, trains: Callable[[Training], None]) -> None:
+        trains(higher_is_better)
+        sweeping.base["loss"] = {"label_smoothing": 0.1}
+        sweeping.space.write_text("loss.classification: {choices: [bce, focal]}")
+        assert states(sweeping(1)) == ["complete"]
+
+    def test_where_hardly_any_can_start_the_sweep_gives_up(
+        self, sweeping: Sweep, trains: Callable[[Training], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trains(higher_is_better)
+        monkeypatch.setattr(run, "MOST_REFUSED", 4)
+        monkeypatch.setattr(run.Start, "refusal", lambda *_: EdgedetError("too large", where="batch"))
+        monkeypatch.setattr(run, "require_startable", lambda *_: None)
+        with pytest.raises(EdgedetError, match=r"4 combinations one after the other cannot start.*too large"):
+            sweeping(2)
+
+    def test_of_very_many_some_are_looked_at(self) -> None:
+        space = {f"setting{index}": Choices(choices=tuple(range(9))) for index in range(40)}
+        asked: list[Mapping[str, Any]] = []
+
+        def refusal(chosen: Mapping[str, Any]) -> EdgedetError | None:
+            asked.append(chosen)
+            return EdgedetError("odd") if chosen["setting7"] == 3 else None
+
+        with pytest.raises(EdgedetError, match="odd") as caught:
+            require_startable(space, refusal, 0, Path("space.yaml"))
+        assert caught.value.where == "space.yaml: setting7, 3"
+        assert len(asked) < 1000
+
+
+class TestTeachers:
+    @pytest.fixture
+    def teachers(self, sweeping: Sweep) -> dict[str, Path]:
+        """One that fits, and one of other classes."""
+        names = read_dataset(Path(sweeping.base["data"])).class_names
+        found = {}
+        for name, classes in (("fits", names), ("other", (*names, "another"))):
+            found[name] = sweeping.folder / f"{name}.pt"
+            spec = Spec(
+                model="shufflenetv2_0.5x",
+                class_names=classes,
+                strides=STRIDES,
+                preprocess=Preprocess(height=64, width=64),
+            )
+            save_checkpoint(found[name], build_detector("shufflenetv2_0.5x", len(classes)), spec)
+        return found
+
+    def test_that_of_all_trials_is_looked_at_before_the_first(self, sweeping: Sweep, teachers: dict[str, Path]) -> None:
+        sweeping.base["teacher"] = {"checkpoint": str(teachers["other"])}
+        with pytest.raises(EdgedetError, match="it knows 3 classes, not 2") as caught:
+            sweeping(2)
+        assert caught.value.where == str(teachers["other"])
+        assert not (sweeping.folder / "out").exists()
+
+    def test_each_that_is_tried_is_looked_at_before_the_first_trial(
+        self, sweeping: Sweep, teachers: dict[str, Path]
+    ) -> None:
+        sweeping.space.write_text(f"teacher.checkpoint: {{choices: [{teachers['fits']}, {teachers['other']}]}}")
+        with pytest.raises(EdgedetError, match="it knows 3 classes, not 2") as caught:
+            sweeping(2)
+        assert f"teacher.checkpoint, {teachers['other']}" in str(caught.value.where)
+
+    def test_settings_of_a_teacher_that_is_tried_may_be_tried_too(
+        self, sweeping: Sweep, teachers: dict[str, Path], trains: Callable[[Training], None]
+    ) -> None:
+        trains(lambda config, _: config.teacher.classification if config.teacher else 0.0)
+        sweeping.space.write_text(
+            f"teacher.classification: {{low: 0, high: 1}}\nteacher.checkpoint: {{choices: [{teachers['fits']}]}}"
+        )
+        assert states(sweeping(2)) == ["complete", "complete"]
 
 
 class TestImportances:

@@ -16,7 +16,8 @@ from edgedet.models.detector import STRIDES, DetectionNetwork, Detector
 from edgedet.models.heads.gfl import BINS, GFLHead
 from edgedet.models.zoo import build_detector
 from edgedet.spec import Preprocess, Spec
-from edgedet.train.config import TeacherConfig
+from edgedet.train.config import TeacherConfig, TrainConfig
+from edgedet.train.run import launch, teacher_of
 from edgedet.train.teacher import Teacher, load_teacher
 
 NAMES = ("a", "b")
@@ -114,6 +115,21 @@ class TestLosses:
         found = Teacher(settings(), SaysThis(logits(0))).losses(IMAGES, logits(0).bfloat16())
         assert {loss.dtype for loss in found.values()} == {torch.float32}
 
+    def test_the_teacher_computes_in_the_precision_of_the_run(self, tmp_path: Path, checkpoint: Path) -> None:
+        answers = []
+        for precision in ("32-true", "bf16-mixed"):
+            config = parse(TrainConfig, {"data": "x", "accelerator": "cpu", "precision": precision})
+            fabric, _ = launch(config, tmp_path)
+            student = build_detector("shufflenetv2_0.5x", len(NAMES)).eval()
+            teacher = teacher_of(settings(checkpoint=str(checkpoint)), fabric, student, spec())
+            assert teacher is not None
+            teacher.detector.register_forward_hook(lambda _, __, output: answers.append(output))
+            images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+            found = teacher.losses(images, student(images))
+            assert {loss.dtype for loss in found.values()} == {torch.float32}
+        assert [answer.dtype for answer in answers] == [torch.float32, torch.bfloat16]
+        assert answers[0].std() > 0 and (answers[0] - answers[1]).abs().max() < 0.1 * answers[0].abs().max()
+
     def test_a_student_comes_to_say_what_its_teacher_says(self) -> None:
         torch.manual_seed(0)
         images = torch.randn(2, 3, 16, 16)
@@ -203,14 +219,24 @@ class TestLoading:
         with pytest.raises(EdgedetError, match=r"its strides are \[8, 16, 32, 64\], not \[8, 16\]"):
             load_teacher(settings(checkpoint=str(checkpoint)), other, spec(), CPU)
 
-    def test_another_head_is_named(self, checkpoint: Path, student: Detector) -> None:
-        class OtherHead(nn.Module):
-            num_classes = len(NAMES)
-            strides = STRIDES
-
-        other = Detector(student.backbone, student.neck, OtherHead(), student.architecture)  # type: ignore[arg-type]
-        with pytest.raises(EdgedetError, match="OtherHead gives no distributions"):
-            load_teacher(settings(checkpoint=str(checkpoint)), other, spec(), CPU)
+    @pytest.mark.parametrize(
+        ("of_teacher", "of_student", "message", "fixes"),
+        [
+            ("gfl", "yolo", "the student's head is yolo", ["set network.head=gfl for the student"]),
+            ("fcos", "gfl", "its head is fcos", ["train the teacher with network.head=gfl"]),
+            ("yolo", "yolo", "its head is yolo.*the student's head is yolo", ["train the teacher", "for the student"]),
+        ],
+    )
+    def test_a_head_without_distributions_is_named_with_its_owner_and_a_fix_that_works(
+        self, tmp_path: Path, of_teacher: str, of_student: str, message: str, fixes: list[str]
+    ) -> None:
+        path = tmp_path / "teacher.pt"
+        save_checkpoint(path, build_detector("shufflenetv2_0.5x", len(NAMES), head=of_teacher), spec())
+        student = build_detector("shufflenetv2_0.5x", len(NAMES), head=of_student)
+        with pytest.raises(EdgedetError, match=message) as caught:
+            load_teacher(settings(checkpoint=str(path)), student, spec(), CPU)
+        assert caught.value.fix is not None and all(fix in caught.value.fix for fix in fixes)
+        assert "on this dataset" not in caught.value.fix
 
     def test_a_detector_that_is_not_float_neither_teaches_nor_is_taught(
         self, checkpoint: Path, student: Detector, monkeypatch: pytest.MonkeyPatch

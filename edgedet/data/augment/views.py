@@ -6,6 +6,7 @@ A teacher looks at the weak one; what it finds goes to the strong one, which the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +20,11 @@ from edgedet.data.augment.pipeline import recolour_and_hide
 WEAK = AugmentConfig(mosaic=0.0, translate=0.0, hue=0.0, saturation=0.0, brightness=0.0)
 """A flip and a zoom."""
 
-STRONG = WEAK.model_copy(
-    update={"translate": 0.1, "rotate": 30.0, "shear": 30.0, "colour_operation": 1.0, "cutout": 1.0}
+STRONG = tuple(
+    WEAK.model_copy(update={"colour_operation": 1.0, "cutout": 1.0, **move})
+    for move in ({"translate": 0.1}, {"rotate": 30.0}, {"shear": 30.0})
 )
-"""STAC's (Sohn et al., 2020), with its shift, rotation and shear of whole images all at once, and never of boxes."""
+"""STAC's (Sohn et al., 2020): a shift, a rotation or a shear of the whole image; of its moves within boxes, none."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def weak_and_strong(
     rng: np.random.Generator,
     *,
     weak: AugmentConfig = WEAK,
-    strong: AugmentConfig = STRONG,
+    strong: Sequence[AugmentConfig] = STRONG,
 ) -> tuple[View, View]:
     """Two views of one image, each `size` x `size` pixels, drawn independently.
 
@@ -56,9 +58,10 @@ def weak_and_strong(
         size: side of each view in pixels.
         rng: source of every random choice.
         weak: settings of the first view.
-        strong: settings of the second view.
+        strong: settings of the second view, one of which is drawn.
     """
-    return _view(source, size, weak, rng), _view(source, size, strong, rng)
+    weak_view = _view(source, size, weak, rng)
+    return weak_view, _view(source, size, strong[int(rng.integers(len(strong)))], rng)
 
 
 def _view(source: LabelledImage, size: int, config: AugmentConfig, rng: np.random.Generator) -> View:

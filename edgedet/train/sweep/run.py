@@ -12,26 +12,29 @@ from optuna.trial import TrialState
 
 from edgedet.errors import EdgedetError
 from edgedet.files import require_writable_folder
-from edgedet.train.config import TrainConfig
 from edgedet.train.loop import train
-from edgedet.train.qat import check_qat_settings
 from edgedet.train.reporter import Reporter, SilentReporter
-from edgedet.train.run import build, check_settings, read_data
+from edgedet.train.run import read_data
 from edgedet.train.sweep.pictures import save_sweep
 from edgedet.train.sweep.pruning import PruningReporter
-from edgedet.train.sweep.space import Choices, Space, load_space, resolve
+from edgedet.train.sweep.space import Space, load_space, resolve
+from edgedet.train.sweep.start import Start, require_startable, told
 from edgedet.train.sweep.study import (
     ERROR,
     TrialSummary,
     importances,
     open_study,
     put_back,
+    refuse,
     suggest,
     summaries,
     trials_done,
 )
 
 PICTURE = "sweep.png"
+
+MOST_REFUSED = 100
+"""How many combinations one after the other may be such as cannot start, before the sweep gives up."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def sweep(
     where: object = None,
     reporter: Reporter | None = None,
 ) -> SweepResult:
-    """Goes on with a study, or begins it, until it has so many trials; a failed one counts too.
+    """Goes on with a study, or begins it, until it has so many trials; a failed one counts too, a refused one does not.
 
     Args:
         base: the settings that no trial changes, as nested mappings; `seed` is of every trial and of the choices.
@@ -104,53 +107,57 @@ def sweep(
         reporter: who watches all the runs.
 
     Raises:
-        EdgedetError: the settings, the space, the data or the study cannot be used.
+        EdgedetError: the settings, the space, the data or the study cannot be used; or hardly any combination.
         KeyboardInterrupt: after a Ctrl-C, with the study saved; the trial is run again when the sweep goes on.
     """
     reporter = SilentReporter() if reporter is None else reporter
     config = resolve(base, {}, where=where)
     space = load_space(space_file, base)
-    _check(config, base, space, space_file)
-    read_data(config, reporter)
+    if config.devices > 1:
+        fix = "leave devices at 1, and start the same command once for each device"
+        raise EdgedetError("a trial runs in one process", where="devices", fix=fix)
+    start = Start(base, read_data(config, reporter).class_names)
+    require_startable(space, start.refusal, config.seed, space_file)
     require_writable_folder(out)
     study = open_study(storage, name, config, space, prune=prune)
     if not study.get_trials(deepcopy=False) and any(out.glob("trial-*")):
         fix = "name another --out, or the --storage and --name of that study"
         raise EdgedetError("the folder holds the trials of another study", where=out, fix=fix)
+    refused = 0
     while trials_done(study) < trials:
-        _run_trial(study, base, space, config.seed, out, reporter)
-        save_sweep(summaries(study), importances(study), out / PICTURE)
+        error = _run_trial(study, base, space, start, config.seed, out, reporter)
+        if error is None:
+            refused = 0
+            save_sweep(summaries(study), importances(study), out / PICTURE)
+            continue
+        refused += 1
+        if refused == MOST_REFUSED:
+            what = f"{refused} combinations one after the other cannot start; of the last one: {error.what}"
+            fix = "leave values out of the space that go with few of the others"
+            raise EdgedetError(what, where=space_file, fix=fix) from error
     return SweepResult(name, out, summaries(study), importances(study))
 
 
-def _check(config: TrainConfig, base: Mapping[str, Any], space: Space, space_file: Path) -> None:
-    """Refuses what would make every trial fail, or each one with a certain value."""
-    if config.devices > 1:
-        fix = "leave devices at 1, and start the same command once for each device"
-        raise EdgedetError("a trial runs in one process", where="devices", fix=fix)
-    check_settings(config)
-    check_qat_settings(config, None)
-    build(config, ("object",))
-    for setting, domain in space.items():
-        for sample in domain.samples():
-            try:
-                changed = resolve(base, {setting: sample})
-                check_settings(changed)
-                check_qat_settings(changed, None)
-                if isinstance(domain, Choices):
-                    build(changed, ("object",))
-            except EdgedetError as error:
-                where = f"{space_file}: {setting}, {sample}"
-                raise EdgedetError(error.what, where=where, fix=error.fix) from error
-
-
 def _run_trial(
-    study: optuna.Study, base: Mapping[str, Any], space: Space, seed: int, out: Path, reporter: Reporter
-) -> None:
+    study: optuna.Study,
+    base: Mapping[str, Any],
+    space: Space,
+    start: Start,
+    seed: int,
+    out: Path,
+    reporter: Reporter,
+) -> EdgedetError | None:
+    """Runs a new trial, whatever becomes of it; or why its settings were refused."""
     trial = study.ask()
     try:
         chosen = suggest(study, trial, space, seed)
-        reporter.message(f"trial {trial.number}: {', '.join(f'{name}={value}' for name, value in chosen.items())}")
+        reporter.message(f"trial {trial.number}: {told(chosen)}")
+        refusal = start.refusal(chosen)
+        if refusal is not None:
+            reason = refusal.what if refusal.where is None else f"{refusal.where}: {refusal.what}"
+            refuse(study, trial, reason)
+            reporter.message(f"trial {trial.number}: cannot start, another is drawn: {reason}")
+            return refusal
         config = resolve(base, chosen)
         folder = trial_folder(out, trial.number)
         result = train(config, folder, reporter=PruningReporter(reporter, trial, config.epochs))
@@ -168,3 +175,4 @@ def _run_trial(
     else:
         study.tell(trial, result.best_map)
         reporter.message(f"trial {trial.number}: best mAP50-95 {result.best_map:.4f}")
+    return None

@@ -93,7 +93,15 @@ def load_space(path: Path, base: Mapping[str, Any]) -> Space:
         raise EdgedetError(
             "names no setting", where=path, fix="for example: optimizer.lr: {low: 1e-4, high: 1e-2, log: true}"
         )
-    return {str(setting): _domain(str(setting), value, base, path) for setting, value in values.items()}
+    space = {str(setting): _domain(str(setting), value, path) for setting, value in values.items()}
+    # A setting may need one that is tried too, as those of a teacher need its checkpoint.
+    others = {setting: domain.samples()[0] for setting, domain in space.items()}
+    for setting, domain in space.items():
+        for sample in domain.samples():
+            resolve(base, {**others, setting: sample}, where=path)
+        if isinstance(domain, Range) and not {int, float} & set(_kinds_of(setting)):
+            raise EdgedetError("the setting is no number", where=f"{path}: {setting}", fix="write {choices: [...]}")
+    return space
 
 
 def resolve(base: Mapping[str, Any], chosen: Mapping[str, Any], *, where: object = None) -> TrainConfig:
@@ -113,7 +121,7 @@ def is_whole(setting: str) -> bool:
     return int in kinds and float not in kinds
 
 
-def _domain(setting: str, value: Any, base: Mapping[str, Any], path: Path) -> Range | Choices:
+def _domain(setting: str, value: Any, path: Path) -> Range | Choices:
     where = f"{path}: {setting}"
     if setting in FIXED:
         raise EdgedetError("trials that differ in it cannot be compared", where=where, fix="give it in --config")
@@ -121,14 +129,7 @@ def _domain(setting: str, value: Any, base: Mapping[str, Any], path: Path) -> Ra
         raise EdgedetError(
             "holds no range and no choices", where=where, fix="write {low: ..., high: ...} or {choices: [...]}"
         )
-    domain = parse(Choices, value, where=where) if "choices" in value else parse(Range, value, where=where)
-    for sample in domain.samples():
-        resolve(base, {setting: sample}, where=path)
-    if isinstance(domain, Range):
-        kinds = _kinds_of(setting)
-        if int not in kinds and float not in kinds:
-            raise EdgedetError("the setting is no number", where=where, fix="write {choices: [...]}")
-    return domain
+    return parse(Choices, value, where=where) if "choices" in value else parse(Range, value, where=where)
 
 
 def _kinds_of(setting: str) -> list[Any]:

@@ -22,7 +22,7 @@ from edgedet.train.sweep.space import Choices, Range, Scalar, Space, is_whole
 OF_THE_MACHINE = ("data", "accelerator", "workers", "threads", "cache_mib", "tensorboard")
 """Settings that the machines of one study may have each for itself."""
 
-IDENTITY, ERROR, INTERRUPTED = "sweep", "error", "interrupted"
+IDENTITY, ERROR, INTERRUPTED, REFUSED = "sweep", "error", "interrupted", "refused"
 """Names of what the study keeps of itself, and of a trial."""
 
 TRIALS_AT_RANDOM, TRIALS_BEFORE_PRUNING = 10, 5
@@ -38,11 +38,12 @@ class TrialSummary:
 
     Attributes:
         number: from 0; its folder is `trial-NNNN`.
-        state: `complete`, `pruned`, `failed`, `interrupted` (it is run again as another trial) or `running`.
+        state: `complete`, `pruned`, `failed`, `interrupted` (it is run again as another trial), `refused` (its settings
+            do not go together: it did not start, and another one was drawn) or `running`.
         value: best mAP50-95 on the validation split, as a fraction; of a pruned trial that of its last evaluation.
         settings: what was chosen for it.
         seconds: how long it took; None while it runs.
-        error: why it failed.
+        error: why it failed or was refused.
     """
 
     number: int
@@ -90,7 +91,7 @@ def suggest(study: optuna.Study, trial: optuna.Trial, space: Space, seed: int) -
 
     (Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.) What is suggested depends on the
     seed, the number of the trial and the other trials: not on how often the sweep was stopped. Machines with one seed
-    do not all start with the same trials.
+    do not all start with the same trials. Refused trials are none of the 10.
 
     Args:
         study: gets a sampler of its own for each trial.
@@ -99,7 +100,9 @@ def suggest(study: optuna.Study, trial: optuna.Trial, space: Space, seed: int) -
         seed: 0 to 2^32 - 1.
     """
     state = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
-    study.sampler = TPESampler(n_startup_trials=TRIALS_AT_RANDOM, seed=state, multivariate=False)
+    # Optuna counts pruned trials, and a refused one is one to it; but nothing was learned by it.
+    at_random = TRIALS_AT_RANDOM + sum(one.state == "refused" for one in summaries(study))
+    study.sampler = TPESampler(n_startup_trials=at_random, seed=state, multivariate=False)
     return {setting: _suggested(trial, setting, domain) for setting, domain in space.items()}
 
 
@@ -108,6 +111,13 @@ def put_back(study: optuna.Study, trial: optuna.Trial) -> None:
     trial.set_user_attr(INTERRUPTED, True)
     study.enqueue_trial(trial.params)
     study.tell(trial, state=TrialState.FAIL)
+
+
+def refuse(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    """Ends a trial that cannot start. The estimator takes it for worse than all others, or would suggest it forever."""
+    trial.set_user_attr(REFUSED, True)
+    trial.set_user_attr(ERROR, reason)
+    study.tell(trial, state=TrialState.PRUNED)
 
 
 def trials_done(study: optuna.Study) -> int:
@@ -158,6 +168,8 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
 def _state(trial: FrozenTrial) -> str:
     if trial.user_attrs.get(INTERRUPTED):
         return "interrupted"
+    if trial.user_attrs.get(REFUSED):
+        return "refused"
     return {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}.get(
         trial.state, "running"
     )
