@@ -19,7 +19,9 @@ SHOWN_LAYERS = 8
 
 def sentences(found: GateResult) -> Iterator[str]:
     """What was found, the outcome first."""
-    yield f"{found.outcome}: {verdict_sentence(found.comparison.verdict)}"
+    verdict = found.comparison.verdict
+    outcome = "" if found.outcome == verdict.word else f"{found.outcome}: "
+    yield f"{outcome}{verdict_sentence(verdict)}"
     yield _ground(found.comparison)
     for arm, builds in (found.builds or {}).items():
         yield (

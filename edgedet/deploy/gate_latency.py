@@ -97,16 +97,19 @@ def time_gates(
         EdgedetError: the checkpoint has no gates, or there are not so many cores.
     """
     from edgedet.graph.export import export_onnx  # these need torch; the rest of the floor does without
+    from edgedet.graph.verify import verification_images
     from edgedet.quant.gate_report import load_gated
 
     detector, spec = load_gated(model)
     image = read_image(split_of(read_dataset(data), split)[0].image)
+    images = verification_images(data)  # of generated ones a detector of few bits is too unsure
     chosen = {name: one for name, one in VARIANTS.items() if operators is not None or not one.with_operators}
     with tempfile.TemporaryDirectory() as folder:
         exported: dict[tuple[str, str], Path] = {}
         for target, gates in dict.fromkeys((one.target, one.gates) for one in chosen.values()):
             path = Path(folder) / f"{target}-{gates}.onnx"
-            exported[target, gates] = export_onnx(detector, spec, path, target=target, gates=gates).path
+            result = export_onnx(detector, spec, path, target=target, gates=gates, images=images)
+            exported[target, gates] = result.path
         with pinned(threads):
             runs: dict[str, Callable[[], object]] = {}
             for name, one in chosen.items():

@@ -45,6 +45,25 @@ def located(
     return CheckFailedError(f"{error.what}; {first or NONE}", where=error.where, fix=error.fix or fix)
 
 
+def require_no_divergence(
+    detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images, *, where: Path
+) -> None:
+    """Refuses graphs of which a tensor differs from what it was made of, see `edgedet.graph.comparison`.
+
+    Args:
+        detector: what was exported.
+        spec: its specification.
+        graphs: its master, and a lowering of it where there is one.
+        images: what they are compared on.
+        where: the file.
+
+    Raises:
+        CheckFailedError: it names the first such tensor.
+    """
+    if first := _first(detector, spec, graphs, images):
+        raise CheckFailedError(first, where=where, fix=FIX)
+
+
 def _first(detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images) -> str | None:
     sides = [onnx_side(graph, Path(name)) for name, graph in zip(("the master", "the lowering"), graphs, strict=False)]
     checkpoint = torch_side(detector, spec, Path("the checkpoint"), batch=sides[0].sizes[0] or 1)

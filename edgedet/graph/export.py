@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any
 
 import onnx
 from onnx import ModelProto
@@ -13,20 +13,21 @@ from onnx import ModelProto
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.files import atomic_path, require_output, sha256_file
 from edgedet.graph.checks import require_sound
-from edgedet.graph.divergence import located
+from edgedet.graph.divergence import located, require_no_divergence
+from edgedet.graph.gates import is_gated, with_gates
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
 from edgedet.graph.lint.finding import Finding
 from edgedet.graph.lint.run import ONNX_RUNTIME, TENSORRT, lint_graph
 from edgedet.graph.lowerings.float32_nodes import names_of_unsafe
-from edgedet.graph.lowerings.gated import LayerGate, gate_convolutions
 from edgedet.graph.lowerings.gated_plugin import with_plugins
 from edgedet.graph.master import decoded, master_graph
-from edgedet.graph.metadata import Provenance, with_provenance
+from edgedet.graph.metadata import Gates, Provenance, with_provenance
 from edgedet.graph.nms import require_same_detections, with_nms
 from edgedet.graph.scan import largest_values
 from edgedet.graph.source import find_model
 from edgedet.graph.targets import MASTER, ORT_CPU, TARGETS, lower, place, require_target
 from edgedet.graph.verify import (
+    FEW_BITS_TOLERANCE,
     FLOAT16_TOLERANCE,
     FLOAT_TOLERANCE,
     INT8_TOLERANCE,
@@ -39,8 +40,7 @@ from edgedet.graph.verify import (
 )
 from edgedet.models.detector import DetectionNetwork, Detector
 from edgedet.models.quantized.collapsing import collapsed
-from edgedet.models.quantized.detector import QuantizedDetector, folded, without_rounding
-from edgedet.models.quantized.gated import gated_layers
+from edgedet.models.quantized.detector import QuantizedDetector, without_rounding
 from edgedet.ops.cuda import MOST_CANDIDATES
 from edgedet.ops.diou_nms import DIoUNMS
 from edgedet.quant.calibrate import fit_to_noise
@@ -51,7 +51,7 @@ from edgedet.spec import Spec
 
 SUFFIX = ".onnx"
 
-Gates = Literal["full", "high", "gated"]
+LEAST_BITS_OF_INT8_TOLERANCE = 4
 
 
 @dataclass(frozen=True)
@@ -239,23 +239,30 @@ def export_onnx(
         ranges = largest_values(placed, spec, images)
         kept_float32 = names_of_unsafe(placed, ranges)
     provenance = Provenance(
-        target=target, checkpoint_sha256=checkpoint_sha256, calibration_sha256=_calibration_sha256(detector)
+        target=target,
+        checkpoint_sha256=checkpoint_sha256,
+        calibration_sha256=_calibration_sha256(detector),
+        gates=gates if is_gated(detector) else None,
     )
-    kept = gate_convolutions(master, layer_gates(detector)) if gates == "gated" else master
+    kept = with_gates(master, detector) if gates == "gated" else master
     model = with_provenance(lower(kept, target, ranges), provenance)
     onnx.checker.check_model(model, full_check=True)
     kernels = integer_kernels(model) if target == ORT_CPU else None
     if kernels is not None:
         require_integer_kernels(kernels, where=path)
     graphs = {MASTER: (master, whole), target: (model, detector if gates == "gated" else whole)}
+    few_bits = _has_few_bits(detector, gates)
     with atomic_path(path) as temporary:
         try:
             agreements = [
-                _agreement(graph, temporary, of, spec, images, _tolerance(graph, name), where=path)
+                _agreement(graph, temporary, of, spec, images, _tolerance(graph, name, few_bits), where=path)
                 for name, (graph, of) in graphs.items()
             ]
         except CheckFailedError as error:
             raise located(error, whole, spec, [graph for graph, _ in graphs.values()], images) from error
+        if few_bits:
+            rounding = [graph for graph, _ in graphs.values() if _is_quantized(graph)]
+            require_no_divergence(whole, spec, rounding, images, where=path)
         if nms:
             model = _add_nms(model, temporary, spec, images, keep_body=TARGETS[target].functions, where=path)
         if gates == "gated" and not TARGETS[target].functions:
@@ -283,26 +290,6 @@ def export_onnx(
     )
 
 
-def is_gated(detector: DetectionNetwork) -> TypeGuard[QuantizedDetector]:
-    """Whether a detector has gated convolutions."""
-    return isinstance(detector, QuantizedDetector) and detector.recipe.gating is not None
-
-
-def layer_gates(detector: DetectionNetwork) -> dict[str, LayerGate]:
-    """The gates of a detector whose normalisations are folded, by layer."""
-    assert isinstance(detector, QuantizedDetector)
-    layers = gated_layers(folded(copy.deepcopy(detector).cpu()).network)
-    return {
-        name: LayerGate(
-            conv.definition,
-            float(conv.gate.quantizer.scale),
-            conv.gate.bounds().detach().numpy(),
-            conv.gate.sign.numpy(),
-        )
-        for name, conv in layers.items()
-    }
-
-
 def _require_gates(detector: DetectionNetwork, target: str, gates: Gates) -> None:
     """Refuses gates that the detector or the target does not have."""
     if gates == "full":
@@ -310,9 +297,15 @@ def _require_gates(detector: DetectionNetwork, target: str, gates: Gates) -> Non
     if not is_gated(detector):
         raise EdgedetError("the detector has no gated convolutions", where="--gates", fix="train it with --pg")
     if gates == "gated" and not TARGETS[target].gated:
-        others = " or ".join(name for name, one in TARGETS.items() if one.gated)
-        fix = f"--target {others}, or --gates full"
-        raise EdgedetError(f"gates are no part of files for {target}", where="--gates", fix=fix)
+        others = [name for name, one in TARGETS.items() if one.gated]
+        raise _no_gates(f"gates are no part of files for {target}", others)
+    if gates == "high" and not TARGETS[target].rounds:
+        others = [name for name, one in TARGETS.items() if one.rounds]
+        raise _no_gates(f"nothing is rounded in files for {target}, so they have no high bits", others)
+
+
+def _no_gates(what: str, others: Sequence[str]) -> EdgedetError:
+    return EdgedetError(what, where="--gates", fix=f"--target {' or '.join(others)}, or --gates full")
 
 
 def _calibration_sha256(detector: DetectionNetwork) -> str | None:
@@ -320,9 +313,18 @@ def _calibration_sha256(detector: DetectionNetwork) -> str | None:
     return None if calibration is None else calibration.images_sha256
 
 
-def _tolerance(graph: ModelProto, target: str) -> Tolerance:
+def _has_few_bits(detector: DetectionNetwork, gates: Gates) -> bool:
+    """Whether a file has convolutions whose inputs have fewer than 4 bits everywhere."""
+    if gates == "gated" or not is_gated(detector):
+        return False
+    gating = detector.recipe.gating
+    assert gating is not None
+    return (gating.high_bits if gates == "high" else gating.bits) < LEAST_BITS_OF_INT8_TOLERANCE
+
+
+def _tolerance(graph: ModelProto, target: str, few_bits: bool) -> Tolerance:
     if _is_quantized(graph):
-        return INT8_TOLERANCE
+        return FEW_BITS_TOLERANCE if few_bits else INT8_TOLERANCE
     return FLOAT16_TOLERANCE if TARGETS[target].float16 else FLOAT_TOLERANCE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from onnx import ModelProto, helper
 
@@ -18,6 +19,10 @@ PROVENANCE_KEY = "edgedet_provenance"
 RANDOM_WEIGHTS = "random weights, for latency only"
 
 
+Gates = Literal["full", "high", "gated"]
+"""What became of gated convolutions: plain ones of their whole input, or of its high bits alone; or themselves."""
+
+
 class Provenance(Frozen):
     """What a file was made of, and for.
 
@@ -25,11 +30,13 @@ class Provenance(Frozen):
         target: one of `edgedet.graph.targets.TARGETS`.
         checkpoint_sha256: of the checkpoint file; None for a model by name.
         calibration_sha256: of the images that the quantizers were calibrated on; None where there are none.
+        gates: of a checkpoint with gated convolutions; None where it had none.
     """
 
     target: str
     checkpoint_sha256: Digest | None = None
     calibration_sha256: Digest | None = None
+    gates: Gates | None = None
 
 
 def with_metadata(model: ModelProto, spec: Spec, *, batch: int) -> ModelProto:

@@ -32,6 +32,7 @@ class Target:
         functions: whether its files keep the functions that define edgedet's operators. TensorRT needs the plugins: it
             does not parse all of what the functions are made of, and before 10.7 it would take them before a plugin.
         gated: whether its files may have gated convolutions.
+        rounds: whether quantizers stay.
     """
 
     place: Callable[[ModelProto], ModelProto]
@@ -39,6 +40,7 @@ class Target:
     of_float: bool = False
     functions: bool = True
     gated: bool = False
+    rounds: bool = True
 
 
 TARGETS: Mapping[str, Target] = {
@@ -47,8 +49,8 @@ TARGETS: Mapping[str, Target] = {
     "trt8": Target(lower_for_tensorrt, functions=False, gated=True),
     "trt10": Target(lower_for_tensorrt, functions=False, gated=True),
     "trt11": Target(lower_for_tensorrt, float16=True, functions=False),
-    "fp16": Target(lower_to_fp32, float16=True, of_float=True),
-    "fp32": Target(lower_to_fp32, of_float=True),
+    "fp16": Target(lower_to_fp32, float16=True, of_float=True, rounds=False),
+    "fp32": Target(lower_to_fp32, of_float=True, rounds=False),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -24,6 +24,9 @@ from small_detector import small_detector
 
 from edgedet.engine.network import read_network
 from edgedet.errors import EdgedetError
+from edgedet.graph.comparison.inputs import inputs_for
+from edgedet.graph.comparison.run import compare_files, compare_sides
+from edgedet.graph.comparison.side import onnx_side, torch_side
 from edgedet.graph.export import Export, Gates, export_onnx
 from edgedet.graph.lint.finding import FLOAT_ISLAND
 from edgedet.graph.lowerings.float32_nodes import decoding_nodes
@@ -33,7 +36,9 @@ from edgedet.graph.lowerings.tensorrt import lower_for_tensorrt
 from edgedet.graph.nms import detections_graph
 from edgedet.graph.source import find_model
 from edgedet.graph.verify import INT8_TOLERANCE, verification_images
+from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.detector import Detector
+from edgedet.models.quantized.collapsing import collapsed
 from edgedet.models.quantized.detector import QuantizedDetector, traced
 from edgedet.models.quantized.edges import edge_read_by, find_edges
 from edgedet.models.quantized.recipe import Gating, Recipe
@@ -139,6 +144,37 @@ class TestSmallDetector:
 
 
 @needs_library
+class TestFewBits:
+    """Without gates, inputs of 4 bits, or of the 2 high ones, in graphs whose quantizers have 8."""
+
+    @pytest.mark.parametrize("gates", ["full", "high"])
+    @pytest.mark.parametrize("target", ["ort-cpu", "trt10"])
+    def test_every_tensor_is_the_checkpoints(self, tmp_path: Path, target: str, gates: Literal["full", "high"]) -> None:
+        detector = gated(small(), all_gates(small(), 4, 2, "pixel"))
+        path = export_onnx(detector, SPEC, tmp_path / "x.onnx", target=target, gates=gates).path
+        file = onnx_side(onnx.load(path), path)
+        checkpoint = torch_side(collapsed(detector, gates), SPEC, Path("checkpoint"))
+        found = compare_sides(checkpoint, file, inputs_for(checkpoint, file, images=verification_images(None)))
+        assert len(found.tensors) > 50 and found.first is None, found.first
+
+    @pytest.mark.parametrize("gates", ["full", "high"])
+    def test_onnx_runtime_has_integer_kernels_for_them(self, export: Exporter, gates: Gates) -> None:
+        result = export(4, 2, "pixel", gates=gates)
+        assert result.kernels is not None and result.kernels.integer == result.kernels.quantized > 40
+        model = onnx.load(result.path)
+        assert not nodes_of(model, "Relu"), "a cut of codes bounds them below, too"
+        ends = {name: int(value) for name, value in constants(model).items() if name.endswith("/high")}
+        assert ends and set(ends.values()) <= {
+            128 + highest for highest in (7, 15, *((1, 3) if gates == "high" else ()))
+        }
+
+    def test_floats_have_no_high_bits(self, tmp_path: Path) -> None:
+        detector = gated(small(), all_gates(small(), 4, 2, "pixel"))
+        with pytest.raises(EdgedetError, match="nothing is rounded in files for fp16") as caught:
+            export_onnx(detector, SPEC, tmp_path / "x.onnx", target="fp16", gates="high")
+        assert "ort-cpu" in str(caught.value.fix) and "fp32" not in str(caught.value.fix)
+
+
 def test_a_high_and_a_low_byte_of_an_edge_that_is_not_rounded(tmp_path: Path) -> None:
     network = traced(small())
     edges = find_edges(network)
@@ -184,6 +220,21 @@ class TestWholeNetwork:
     @needs_library
     def test_the_library_gives_what_the_bodies_give(self, whole_network: Export) -> None:
         require_the_same_with_the_library(whole_network.path)
+
+    def test_a_checkpoint_is_compared_in_the_bits_that_the_file_has(self, tmp_path: Path) -> None:
+        detector, spec = find_model("shufflenetv2_0.5x", classes=3, size=(SIDE, SIDE))
+        assert isinstance(detector, Detector)
+        quantized = gated(detector, all_gates(detector, 4, 2, "pixel"))
+        checkpoint, high, with_gates = tmp_path / "x.pt", tmp_path / "high.onnx", tmp_path / "gated.onnx"
+        save_checkpoint(checkpoint, quantized, spec)
+        export_onnx(quantized, spec, high, target="trt10", gates="high")
+        export_onnx(quantized, spec, with_gates, target="ort-cpu", gates="gated")
+        found = compare_files(checkpoint, high)
+        assert len(found.tensors) > 100 and found.first is None, found.first
+        with pytest.raises(EdgedetError, match="cannot be compared") as caught:
+            compare_files(with_gates, checkpoint)
+        assert "--gates full" in str(caught.value.fix)
+        assert compare_files(with_gates, with_gates).agrees
 
 
 X_SCALE = 0.02

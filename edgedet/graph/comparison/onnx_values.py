@@ -117,8 +117,11 @@ def _cut(model: ModelProto, points: Collection[Point]) -> tuple[ModelProto, dict
     sources: dict[str, ir.Value] = {}
     for point in points:
         sources[point.name] = values[point.name]
-        if point.codes is not None and producer_of(values[point.codes]).op_type == "QuantizeLinear":
-            sources[point.name] = input_of(producer_of(values[point.codes]), 0)
+        if point.codes is not None:
+            rounded = producer_of(values[point.codes])
+            rounder = producer_of(input_of(rounded, 0)) if rounded.op_type == "Clip" else rounded
+            if rounder.op_type == "QuantizeLinear":
+                sources[point.name] = input_of(rounder, 0)
     graph.outputs.extend(dict.fromkeys(value for value in sources.values() if value.producer() is not None))
     RemoveUnusedNodesPass()(result)
     return ir.to_proto(result), {name: value.name or "" for name, value in sources.items()}

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgedet.graph.comparison.grid import Array, Grid, grid_of
-from edgedet.graph.lowerings.editing import input_of
+from edgedet.graph.lowerings.cut_codes import cut_behind, is_cut
+from edgedet.graph.lowerings.editing import array_of, input_of
 
 ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"})
 """What runtimes compute together with the convolution before: the tensor in between is then never there."""
@@ -81,7 +82,9 @@ def _varies(node: ir.Node) -> bool:
 
 
 def dequantizers_of(quantizer: ir.Node) -> list[ir.Node]:
-    """The nodes that make floats of a quantizer's integers again."""
+    """The nodes that make floats of a quantizer's integers again, if need be of those that are cut off."""
+    if (cut := cut_behind(quantizer)) is not None:
+        quantizer = cut
     return [use.node for use in quantizer.outputs[0].uses() if use.node.op_type == "DequantizeLinear" and use.idx == 0]
 
 
@@ -107,15 +110,30 @@ def _point(value: ir.Value, node: ir.Node) -> Point | None:
 
 
 def _quantized(value: ir.Value, quantizer: ir.Node) -> Point | None:
-    grid, readers = grid_of(quantizer), dequantizers_of(quantizer)
+    grid, readers = _cut_grid(quantizer), dequantizers_of(quantizer)
     source = input_of(quantizer, 0)
     moved = not readers
     if moved:
         readers = dequantizers_behind(quantizer)
     if grid is None or not readers:
         return None
-    point = _made(readers[0].outputs[0], source, grid, value.name)
+    codes = value if (cut := cut_behind(quantizer)) is None else cut.outputs[0]
+    point = _made(readers[0].outputs[0], source, grid, codes.name)
     return replace(point, name=value.name or "", moved=True) if moved else point
+
+
+def _cut_grid(quantizer: ir.Node) -> Grid | None:
+    """A quantizer's grid, as far as values before it or its codes are not cut off."""
+    grid, before, behind = grid_of(quantizer), input_of(quantizer, 0).producer(), cut_behind(quantizer)
+    if grid is None:
+        return None
+    if before is not None and is_cut(before):
+        steps = float(array_of(input_of(before, 2))) / float(grid.scale)
+        grid = replace(grid, highest=min(grid.highest, round(steps) + int(grid.zero_point)))
+    if behind is not None:
+        lowest, highest = (int(array_of(input_of(behind, position))) for position in (1, 2))
+        grid = replace(grid, lowest=lowest, highest=highest)
+    return grid
 
 
 def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:
@@ -124,6 +142,9 @@ def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:
     while node is not None and node.op_type in MOVES:
         moves.add(node.op_type)
         node = input_of(node, 0).producer()
+    before = None if node is None or node.op_type != "Clip" else input_of(node, 0).producer()
+    if before is not None and before.op_type == "QuantizeLinear":
+        node = before
     return moves, node if node is not None and node.op_type == "QuantizeLinear" else None
 
 

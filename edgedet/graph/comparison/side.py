@@ -13,12 +13,14 @@ from edgedet.graph.comparison.grid import Array
 from edgedet.graph.comparison.onnx_values import OnnxValues
 from edgedet.graph.comparison.torch_values import TorchValues
 from edgedet.graph.comparison.values import Values
+from edgedet.graph.gates import is_gated
 from edgedet.graph.master import decoded
-from edgedet.graph.metadata import SPEC_KEY, read_metadata, read_spec
+from edgedet.graph.metadata import SPEC_KEY, Gates, read_metadata, read_provenance, read_spec
 from edgedet.graph.reading import read_onnx
 from edgedet.graph.source import find_model
 from edgedet.graph.verify import Outputs
 from edgedet.models.detector import DetectionNetwork
+from edgedet.models.quantized.collapsing import collapsed
 from edgedet.runtime.backends.torch import TorchBackend
 from edgedet.spec import Spec
 
@@ -35,6 +37,7 @@ class Side:
         sizes: of its input; None where one is free.
         spec: how images go in; None where the file does not say.
         outputs: boxes and scores of its input as it is run in earnest, nothing looked at; None where it has none.
+        gates: what a file made of gated convolutions; None where there were none, or the file does not say.
     """
 
     path: Path
@@ -42,19 +45,21 @@ class Side:
     sizes: Sizes
     spec: Spec | None
     outputs: Callable[[Array], Outputs] | None
+    gates: Gates | None = None
 
 
 def open_sides(a: Path, b: Path) -> tuple[Side, Side]:
-    """Opens two files; a checkpoint at the input size and batch size of an ONNX file beside it.
+    """Opens two files; a checkpoint at the input and batch size of an ONNX file beside it, of the same bits.
 
     Raises:
-        EdgedetError: one is missing, of another kind, broken, or has more than one input.
+        EdgedetError: one is missing, of another kind, broken, or has more than one input, or a checkpoint is beside a
+            file with its gates.
     """
     opened: dict[Path, Side] = {path: onnx_side(read_onnx(path), path) for path in (a, b) if _suffix(path) == ".onnx"}
-    sizes = next((side.sizes for side in opened.values()), (None,) * 4)
+    beside = next(iter(opened.values()), None)
     for path in (a, b):
         if path not in opened:
-            opened[path] = _checkpoint(path, sizes)
+            opened[path] = _checkpoint(path, beside)
     return opened[a], opened[b]
 
 
@@ -66,15 +71,17 @@ def onnx_side(model: ModelProto, path: Path) -> Side:
     sizes = tuple(size if isinstance(size, int) and size > 0 else None for size in shape)
     metadata = read_metadata(model)
     spec = read_spec(metadata, where=path) if SPEC_KEY in metadata else None
+    provenance = read_provenance(metadata, where=path)
+    gates = None if provenance is None else provenance.gates
     named = {point.name: point for point in values.points}
     if spec is None or not {"boxes", "scores"} <= named.keys():
-        return Side(path, values, sizes, spec, None)
+        return Side(path, values, sizes, spec, None, gates)
 
     def outputs(images: Array) -> Outputs:
         found = values.run(images, [named["boxes"], named["scores"]])
         return found["boxes"], found["scores"]
 
-    return Side(path, values, sizes, spec, outputs)
+    return Side(path, values, sizes, spec, outputs, gates)
 
 
 def torch_side(detector: DetectionNetwork, spec: Spec, path: Path, *, batch: int = 1) -> Side:
@@ -99,8 +106,18 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _checkpoint(path: Path, sizes: Sizes) -> Side:
-    batch, *_, height, width = sizes if len(sizes) == 4 else (None,) * 4
+def _checkpoint(path: Path, beside: Side | None) -> Side:
+    sizes = (None,) * 4 if beside is None or len(beside.sizes) != 4 else beside.sizes
+    batch, *_, height, width = sizes
     size = None if height is None or width is None else (height, width)
     detector, spec = find_model(str(path), size=size)
-    return torch_side(detector, spec, path, batch=batch or 1)
+    gates = "full" if beside is None or beside.gates is None else beside.gates
+    if not is_gated(detector):
+        return torch_side(detector, spec, path, batch=batch or 1)
+    if gates == "gated":
+        what = "its gates are no part of a traced network, so their tensors cannot be compared"
+        fix = (
+            "boxes and scores were when the file was written; compare a file of --gates full or high, or two with gates"
+        )
+        raise EdgedetError(what, where=path, fix=fix)
+    return torch_side(collapsed(detector, gates), spec, path, batch=batch or 1)

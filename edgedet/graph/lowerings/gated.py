@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from edgedet.errors import CheckFailedError
+from edgedet.graph.lowerings.cut_codes import is_cut
 from edgedet.graph.lowerings.editing import (
     Array,
     array_of,
@@ -110,9 +111,7 @@ def _source(conv: ir.Node, gate: GatedConv) -> ir.Value:
     if gate.highest - gate.lowest >= HIGHEST_UNSIGNED:
         return value
     value = input_of(producer_of(input_of(producer_of(value), 0)), 0)
-    cut = value.producer()
-    is_of_grid = cut is not None and cut.op_type == "Clip" and float(array_of(input_of(cut, 1))) < 0
-    return input_of(cut, 0) if cut is not None and is_of_grid else value
+    return input_of(producer_of(value), 0) if is_cut(value.producer()) else value
 
 
 def _drop_unread(graph: ir.Graph) -> None:

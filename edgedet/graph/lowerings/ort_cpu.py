@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from edgedet.errors import CheckFailedError
+from edgedet.graph.lowerings.cut_codes import cut_codes, is_cut
 from edgedet.graph.lowerings.editing import (
     Array,
     array_of,
@@ -57,11 +58,12 @@ def lower_for_ort_cpu(master: ModelProto) -> ModelProto:
         if is_of_weight(quantizer):
             _store_as_integers(graph, quantizer)
     activations = quantizers(graph)
-    unsigned = {quantizer for quantizer in activations if _is_non_negative(input_of(quantizer, 0))}
+    unsigned = {quantizer for quantizer in activations if _may_be_finer(quantizer)}
     for quantizer in activations:
         if quantizer in unsigned:
             _drop_implied_activation(graph, quantizer)
         _make_unsigned(graph, quantizer, non_negative=quantizer in unsigned)
+    cut_codes(graph)
     for node in [node for node in graph if node.op_type == "Conv" and len(node.inputs) == 3]:
         _quantize_bias(graph, node)
     for rows in logits:
@@ -96,6 +98,12 @@ def _store_as_integers(graph: ir.Graph, quantizer: ir.Node) -> None:
     stored = initializer(graph, f"{quantizer.name}/integers", codes)
     ir.convenience.replace_all_uses_with(quantizer.outputs[0], stored)
     graph.remove(quantizer, safe=True)
+
+
+def _may_be_finer(quantizer: ir.Node) -> bool:
+    """Whether nothing negative is rounded, nor anything that was cut off for fewer codes."""
+    value = input_of(quantizer, 0)
+    return _is_non_negative(value) and not is_cut(value.producer())
 
 
 def _is_non_negative(value: ir.Value) -> bool:

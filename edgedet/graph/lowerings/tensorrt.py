@@ -5,7 +5,8 @@ recommendations. The inputs of every convolution are quantized, weights for each
 identity branch is quantized and the convolution's branch is not, so that convolution, sum and activation fuse.
 Maximum pooling commutes with a quantizer, so only its input has one. What splits, joins or repeats values has
 quantizers of one scale on both sides and runs in int8. An activation other than ReLU and ReLU6 reads what its
-convolution gives without rounding, and so does a gated convolution, which rounds to its own codes.
+convolution gives without rounding, and so does a gated convolution, which rounds to its own codes. What is cut off for
+a grid of few codes is no activation: it lies on a finer grid, and stays there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx import ModelProto
 
+from edgedet.graph.lowerings.cut_codes import is_cut
 from edgedet.graph.lowerings.editing import (
     dequantizer_of,
     drop,
@@ -45,8 +47,8 @@ def _keeps_from_fusing(quantizer: ir.Node) -> bool:
 
 def _precedes_activation(quantizer: ir.Node) -> bool:
     """Whether an activation alone reads the values: TensorRT computes it unrounded, behind its convolution."""
-    readers = [use.node.op_type for use in dequantizer_of(quantizer).outputs[0].uses()]
-    return READ_INTEGERS.isdisjoint(readers)
+    readers = [use.node for use in dequantizer_of(quantizer).outputs[0].uses()]
+    return not any(node.op_type in READ_INTEGERS or is_cut(node) for node in readers)
 
 
 def _follows_pooling(quantizer: ir.Node) -> bool:

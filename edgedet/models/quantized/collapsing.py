@@ -26,9 +26,10 @@ def collapsed(quantized: QuantizedDetector, part: Part = "full") -> QuantizedDet
     quantized = copy.deepcopy(quantized)
     network = quantized.network
     nodes = {str(node.target): node for node in network.graph.nodes if node.op == "call_module"}
+    rounded: dict[tuple[fx.Node, str], fx.Node] = {}
     for layer, conv in gated_layers(network).items():
         for rounding in _roundings(conv, part):
-            _round_input(network, nodes[layer], rounding)
+            _round_input(network, nodes[layer], rounding, rounded)
         network.set_submodule(layer, _without_gate(conv))
     network.recompile()
     quantized.recipe = quantized.recipe.model_copy(update={"gating": None})
@@ -53,7 +54,7 @@ def _roundings(conv: GatedQuantizedConv2d, part: Part) -> list[nn.Module]:
 def _narrow(scale: torch.Tensor, lowest: int, highest: int) -> list[nn.Module]:
     """A grid of fewer codes than 8 bits have: values beyond are cut off before.
 
-    The cut leaves room below 0, so that no lowering refines the grid.
+    The cut leaves room below 0, so that it is no activation; `edgedet.graph.lowerings.cut_codes` knows it by its end.
     """
     if highest >= HIGHEST:
         return [_grid(scale)]
@@ -66,13 +67,25 @@ def _grid(scale: torch.Tensor) -> FakeQuantize:
     return made
 
 
-def _round_input(network: fx.GraphModule, conv: fx.Node, rounding: nn.Module) -> None:
-    """Rounds what one convolution reads."""
-    path = f"{QUANTIZERS}.{len(list(network.get_submodule(QUANTIZERS).children()))}"
-    network.add_submodule(path, rounding)
+def _round_input(
+    network: fx.GraphModule, conv: fx.Node, rounding: nn.Module, rounded: dict[tuple[fx.Node, str], fx.Node]
+) -> None:
+    """Rounds what one convolution reads; what another one reads rounded alike is rounded once, and kept in `rounded`.
+
+    PyTorch's exporter would join the two, and the graph could not be compared with what it was traced from.
+    """
     (source,) = conv.all_input_nodes
-    with network.graph.inserting_before(conv):
-        conv.args = (network.graph.call_module(path, (source,)),)
+    alike = source, _described(rounding)
+    if alike not in rounded:
+        path = f"{QUANTIZERS}.{len(list(network.get_submodule(QUANTIZERS).children()))}"
+        network.add_submodule(path, rounding)
+        with network.graph.inserting_after(source):
+            rounded[alike] = network.graph.call_module(path, (source,))
+    conv.args = (rounded[alike],)
+
+
+def _described(rounding: nn.Module) -> str:
+    return f"grid {rounding.scale.item()!r}" if isinstance(rounding, FakeQuantize) else repr(rounding)
 
 
 def _without_gate(gated: GatedQuantizedConv2d) -> QuantizedConv2d:
