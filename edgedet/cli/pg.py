@@ -63,14 +63,29 @@ def report(
 
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise EdgedetError("no picture has this ending", where=picture, fix="end it in .png or .jpg")
-    found = report_gates(model, data, split=split, limit=limit, track=output.track)
+    if operators is not None:
+        _require_library(operators, latency=latency)
+    result = report_gates(model, data, split=split, limit=limit, track=output.track).to_dict()
     if picture is not None:
         draw_gates(model, data, split, picture)
-    result = found.to_dict()
-    if latency:
-        times = time_gates(model, data, split=split, operators=operators, threads=threads, track=output.track)
-        result["latency"] = times.to_dict()
-    output.emit(result, json_, _render)
+    if not latency:
+        output.emit(result, json_, _render)
+        return
+    if not json_:
+        _render(result)  # what is known stays known, whatever becomes of the timing
+    times = time_gates(model, data, split=split, operators=operators, threads=threads, track=output.track)
+    result["latency"] = times.to_dict()
+    output.emit(result, json_, lambda whole: _render_latency(whole["latency"]))
+
+
+def _require_library(operators: Path, *, latency: bool) -> None:
+    """Before anything long is begun."""
+    if not latency:
+        raise EdgedetError("nothing is timed with it", where="--operators", fix="add --latency, or leave it out")
+    if not operators.is_file():
+        raise EdgedetError(
+            "no such library of operators", where=operators, fix="check the path, or build it: make operators"
+        )
 
 
 def _render(result: dict[str, Any]) -> None:
@@ -92,8 +107,6 @@ def _render(result: dict[str, Any]) -> None:
     print("none of these is a time: --latency measures it")
     names = {name: text.format(**result) for name, text in ACCURACY.items()}
     output.table(["gates", "AP50-95"], [[names[name], f"{value:.4f}"] for name, value in result["accuracy"].items()])
-    if "latency" in result:
-        _render_latency(result["latency"])
 
 
 def _render_latency(result: dict[str, Any]) -> None:

@@ -119,5 +119,8 @@ def command(
 def _render(result: dict[str, Any]) -> None:
     print(f"best mAP50-95 on the validation split: {result['best_map']:.4f}")
     print(f"checkpoint: {result['folder']}/best.pt")
+    last = result["last_epoch"] or {}
+    if "open_gates" in last:
+        print(f"gates: {last['open_gates']:.0%} of the updates made at the end; edgedet pg report tells of each layer")
     target = " --target ort-cpu" if result["quantized"] else ""
     print(f"next: edgedet export {result['folder']}/best.pt{target}")

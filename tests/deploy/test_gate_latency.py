@@ -45,7 +45,7 @@ def test_all_files_are_timed_in_turn(gated: Path, data: Path, capsys: pytest.Cap
     assert found["files"]["full"]["ratio"] == 1.0
     assert all(0 < one["median_ms"] <= one["p95_ms"] for one in found["files"].values())
     assert found["threads"] == 1 and found["runs"] == 15 and found["runtime"].startswith("onnxruntime")
-    pg._render(read)
+    pg._render_latency(found)
     assert "gated, by stock ONNX Runtime" in capsys.readouterr().out
 
 

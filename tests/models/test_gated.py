@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,29 @@ class TestFolding:
             (conv.gate.center + conv.gate.sign * conv.gate.unit * conv.gate.threshold).tolist()
         )
 
+    @pytest.mark.parametrize("granularity", ["element", "pixel", "tile"])
+    def test_a_channel_that_the_normalisation_makes_nothing_of_wants_nothing(self, granularity: Any) -> None:
+        """Otherwise it would open the gates of all channels, and once it is folded it could not."""
+        quantized = gated(granularity=granularity, tile=3)
+        norm = quantized.network.get_submodule("neck.laterals.0.1")
+        assert isinstance(norm, nn.BatchNorm2d)
+        norm.weight.data[1] = 0.0
+        conv = quantized.network.get_submodule("neck.laterals.0.0")
+        assert isinstance(conv, GatedQuantizedConv2d) and conv.out_channels == norm.num_features
+        dead = Gate(norm, 127, math.inf)
+        assert dead.sign[1] == 0 and dead.sign.abs().sum() == norm.num_features - 1
+        conv.gate.sign.copy_(dead.sign)
+        for gate in (one.gate for one in gated_layers(quantized.network).values()):
+            gate.rest_(torch.full_like(gate.threshold, 0.5))
+        before = quantized(images())
+        after = folded(quantized)
+        logits = after(images())
+        gates = [gated_layers(one.network)["neck.laterals.0.0"].gate for one in (quantized, after)]
+        assert 0 < float(gates[0].opened) < 1
+        assert float(gates[1].opened) == pytest.approx(float(gates[0].opened), abs=0.02)
+        assert gates[1].unit.min() > 0 and gates[1].sign[1] == 0
+        assert logits.isfinite().all() and logits.sub(before).abs().mean() < 1e-2 * before.abs().max()
+
     def test_of_a_whole_detector(self) -> None:
         quantized = gated()
         logits = quantized(images())
@@ -203,6 +227,12 @@ def test_a_checkpoint_comes_back_with_its_gates(tmp_path: Path) -> None:
     back = load_checkpoint(tmp_path / "gated.pt").detector
     assert isinstance(back, QuantizedDetector) and back.recipe == quantized.recipe
     assert (back(images()) == quantized(images())).all()
+
+
+def test_a_channel_of_one_value_has_a_unit() -> None:
+    gate = Gate(nn.BatchNorm2d(3), 127, math.inf)
+    gate.measure_(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
+    assert gate.center.tolist() == [1, 2, 3] and gate.unit.isfinite().all() and gate.unit.min() > 0
 
 
 def test_a_gate_needs_statistics_that_are_there() -> None:

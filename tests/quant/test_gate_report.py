@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from edgedet.cli.app import app
 from edgedet.errors import EdgedetError
+from edgedet.models.checkpoint import save_checkpoint
 from edgedet.models.quantized.gated import gated_layers
+from edgedet.quant.gate_picture import LEGEND_HEIGHT, draw_gates
 from edgedet.quant.gate_report import GateReport, gate_map, load_gated, report_gates
-from edgedet.quant.gating import decisions
+from edgedet.quant.gating import FAR, decisions
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,20 @@ def test_the_map_is_of_the_image(gated: Path) -> None:
     assert not any(conv._forward_pre_hooks for conv in gated_layers(detector.network).values())
 
 
+def test_gates_that_are_open_everywhere_have_one_colour(gated: Path, data: Path, tmp_path: Path) -> None:
+    detector, spec = load_gated(gated)
+    for conv in gated_layers(detector.network).values():
+        conv.gate.rest_(torch.full_like(conv.gate.threshold, -FAR))
+    checkpoint = tmp_path / "open.pt"
+    save_checkpoint(checkpoint, detector, spec)
+    draw_gates(checkpoint, data, "val", tmp_path / "gates.png")
+    drawn = cv2.imread(str(tmp_path / "gates.png"))
+    assert drawn is not None
+    heat = 2.0 * drawn[:512, 512:1024] - drawn[:512, :512]
+    yellow = np.array([37, 231, 253])  # the end of viridis, in BGR
+    assert np.abs(heat - yellow).max() <= 2, "not stretched to what little differs"
+
+
 class TestCommand:
     def test_the_table_and_the_picture(self, gated: Path, data: Path, tmp_path: Path) -> None:
         picture = tmp_path / "gates.png"
@@ -87,8 +103,8 @@ class TestCommand:
         assert result.exit_code == 0, result.output
         assert "neck.laterals.0.0" in result.stdout and "none of these is a time" in result.stdout
         drawn = cv2.imread(str(picture))
-        assert drawn is not None and drawn.shape == (64, 128, 3)
-        assert (drawn[:, :64] != drawn[:, 64:]).any()
+        assert drawn is not None and drawn.shape == (512 + LEGEND_HEIGHT, 1024, 3)
+        assert (drawn[:512, :512] != drawn[:512, 512:]).any()
 
     def test_json(self, gated: Path, data: Path) -> None:
         result = CliRunner().invoke(app, ["pg", "report", str(gated), str(data), "--limit", "1", "--json"])
@@ -96,6 +112,22 @@ class TestCommand:
         read = json.loads(result.stdout)
         assert read["images"] == 1 and len(read["layers"]) == len(gated_layers(load_gated(gated)[0].network))
         assert np.isfinite(read["bits"])
+
+    @pytest.mark.parametrize(("more", "says"), [([], "nothing is timed"), (["--latency"], "no such library")])
+    def test_a_library_in_vain_is_refused_before_anything_is_computed(
+        self, gated: Path, tmp_path: Path, more: list[str], says: str
+    ) -> None:
+        arguments = [
+            "pg",
+            "report",
+            str(gated),
+            str(tmp_path / "no data"),
+            "--operators",
+            str(tmp_path / "no.so"),
+            *more,
+        ]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2 and says in result.stderr
 
     def test_a_checkpoint_without_gates(self, checkpoint: Path, data: Path) -> None:
         with pytest.raises(EdgedetError, match="no gated convolutions"):

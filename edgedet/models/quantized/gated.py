@@ -61,7 +61,8 @@ class Gate(nn.Module):
         resting: `[O]`, where the threshold is pulled to.
         center, unit: `[O]`, mean and standard deviation of the convolution's result, before training: the
             normalisation's, until `measure_`.
-        sign: `[O]`, -1 where the normalisation turns the result over.
+        sign: `[O]`, -1 where the normalisation turns the result over, and 0 where it makes nothing of it: such a
+            channel wants no update, before the normalisation is folded and after.
         opened: `[]`, share of the results that the last batch updated.
     """
 
@@ -79,7 +80,7 @@ class Gate(nn.Module):
         self.register_buffer("resting", torch.zeros_like(norm.running_mean))
         self.register_buffer("center", norm.running_mean.clone())
         self.register_buffer("unit", (norm.running_var + norm.eps).sqrt())
-        self.register_buffer("sign", torch.where(norm.weight.detach() < 0, -1.0, 1.0))
+        self.register_buffer("sign", norm.weight.detach().sign())
         self.register_buffer("opened", torch.ones(()), persistent=False)
 
     def bounds(self) -> Tensor:
@@ -96,21 +97,21 @@ class Gate(nn.Module):
     def measure_(self, results: Tensor) -> None:
         """Counts thresholds in the standard deviations of the convolution's results, `[B, O, H, W]`, from the means."""
         self.center.copy_(results.mean(dim=(0, 2, 3)))
-        self.unit.copy_(results.std(dim=(0, 2, 3)).clamp(min=SMALLEST_UNIT * self.unit))
+        self.unit.copy_(results.std(dim=(0, 2, 3), correction=0).clamp(min=SMALLEST_UNIT * self.unit))
 
     @torch.no_grad()
     def measure_in_results_(self) -> None:
         """Lets thresholds count in the convolution's own units, from 0, and wishes be large results, as the paper's."""
         self.center.zero_()
         self.unit.fill_(1.0)
-        self.sign.fill_(1.0)
+        self.sign.abs_()
 
     @torch.no_grad()
     def fold_(self, factor: Tensor) -> None:
         """Makes the gate that of a prediction which is multiplied by `[O]`; where that is 0, nothing is wanted."""
         self.center.mul_(factor)
-        self.unit.mul_(factor.abs())
-        self.sign.mul_(torch.where(factor < 0, -1.0, 1.0))
+        self.unit.mul_(torch.where(factor == 0, 1.0, factor.abs()))
+        self.sign.mul_(factor.sign())
 
 
 class GatedQuantizedConv2d(QuantizedConv2d):

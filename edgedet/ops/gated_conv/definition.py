@@ -17,7 +17,7 @@ class GatedConv:
     """Precision gating (Zhang et al., ICLR 2020, section 3) over integer codes, and its meaning.
 
     Inputs are codes `q` of activations `[B, C, H, W]` from `lowest` to `highest`, integer weights and, for each output
-    channel, a threshold and a sign of 1 or -1.
+    channel, a threshold and a sign of 1 or -1, or 0 for one that never wants the update.
 
     1. Split. With `k = low_bits`, `high = round(q / 2^k) * 2^k`, ties to even as in ONNX's QuantizeLinear, but at most
        the largest multiple of `2^k` that is no larger than `highest`; and `low = q - high`. The paper cuts the low bits

@@ -57,7 +57,7 @@ def gated_conv(
         step: of the codes' grid, `[]`.
         weights: `[O, C / groups, kh, kw]`.
         thresholds: `[O]`, in the prediction's own units.
-        signs: `[O]`, 1 or -1.
+        signs: `[O]`, 1 or -1, or 0 for never.
         units: `[O]`, what a difference from the threshold is measured in: the paper's is 1.
         stride, padding, groups: of the convolution.
         sparse: gates that are closed pass no gradient (the paper's sparse back-propagation).

@@ -37,7 +37,7 @@ def gated_conv(
         codes: `[B, C, H, W]`, integers.
         weights: `[O, C / groups, kh, kw]`, integers.
         thresholds: `[O]`, real, also infinite.
-        signs: `[O]`, 1 or -1.
+        signs: `[O]`, 1 or -1, or 0 for never.
         stride, padding, groups: of the convolution; padding is with zeros.
     """
     high, low = split(gate, codes)
