@@ -112,7 +112,7 @@ def _render(result: dict[str, Any]) -> None:
     if kernels := result["kernels"]:
         print(
             f"  ONNX Runtime runs {kernels['integer']} of {kernels['quantized']} quantized convolutions and products "
-            f"as integer kernels, {kernels['other']} in float as asked"
+            f"as integer kernels, {kernels['other']} have float inputs or results"
         )
     print(
         f"  ONNX Runtime agrees with PyTorch on {agreement['images']} images ({agreement['source']}): "

@@ -27,7 +27,7 @@ class IntegerKernels:
     Attributes:
         quantized: how many read integers and have integer weights.
         integer: how many of them run as integer kernels.
-        other: how many run in float, as they were asked to.
+        other: how many run in float, since their inputs or results are.
     """
 
     quantized: int
