@@ -102,7 +102,7 @@ def _render(result: dict[str, Any]) -> None:
     output.table(headers, rows, title=f"gates on {result['images']} images of {result['split']}")
     full = result["full_bit_operations"]
     named = {name: result[f"{name}_operations"] / full for name in ("bit", "tile_bit", "high_bit")}
-    print(f"in gated convolutions {result['bits']:.2f} bits are multiplied on average, {named['bit']:.0%} of the bit operations")
+    print(f"bits multiplied, on average: {result['bits']:.2f}, {named['bit']:.0%} of the gated layers' bit operations")
     print(f"were whole tiles updated: {named['tile_bit']:.0%}; high bits alone: {named['high_bit']:.0%}")
     print("none of these is a time: --latency measures it")
     names = {name: text.format(**result) for name, text in ACCURACY.items()}
