@@ -307,14 +307,17 @@ def test_a_video_and_an_interrupt(model: Path, tmp_path: Path) -> None:
     assert [(line["source"], line["frame"], line["width"]) for line in found] == [("film.avi", n, 96) for n in range(3)]
     command = [*NATIVE.command("edgedet-run"), str(model), *[str(path)] * 50, "--onnxruntime", str(NATIVE.library)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+        assert process.stdout is not None and process.stderr is not None
+        lines = [process.stdout.readline()]
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
-        rest, errors = process.communicate(timeout=60)
+        # Not `communicate`, which would not see what `readline` has read beyond the line.
+        lines += process.stdout.read().splitlines()
+        errors = process.stderr.read()
+        process.wait(60)
     assert time.monotonic() - started < 60
     assert (process.returncode, errors) == (130, "")
-    assert all(json.loads(line) for line in rest.splitlines())
+    assert all(json.loads(line) for line in lines)
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
