@@ -45,7 +45,7 @@ def located(
     return CheckFailedError(f"{error.what}; {first or NONE}", where=error.where, fix=error.fix or fix)
 
 
-def require_no_divergence(
+def require_tensors_agree(
     detector: DetectionNetwork, spec: Spec, graphs: Sequence[ModelProto], images: Images, *, where: Path
 ) -> None:
     """Refuses graphs of which a tensor differs from what it was made of, see `edgedet.graph.comparison`.

@@ -13,7 +13,7 @@ from onnx import ModelProto
 from edgedet.errors import CheckFailedError, EdgedetError
 from edgedet.files import atomic_path, require_output, sha256_file
 from edgedet.graph.checks import require_sound
-from edgedet.graph.divergence import located, require_no_divergence
+from edgedet.graph.divergence import located, require_tensors_agree
 from edgedet.graph.gates import is_gated, with_gates
 from edgedet.graph.integer_kernels import IntegerKernels, integer_kernels, require_integer_kernels
 from edgedet.graph.lint.finding import Finding
@@ -262,7 +262,7 @@ def export_onnx(
             raise located(error, whole, spec, [graph for graph, _ in graphs.values()], images) from error
         if few_bits:
             rounding = [graph for graph, _ in graphs.values() if _is_quantized(graph)]
-            require_no_divergence(whole, spec, rounding, images, where=path)
+            require_tensors_agree(whole, spec, rounding, images, where=path)
         if nms:
             model = _add_nms(model, temporary, spec, images, keep_body=TARGETS[target].functions, where=path)
         if gates == "gated" and not TARGETS[target].functions:

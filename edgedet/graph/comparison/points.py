@@ -127,7 +127,7 @@ def _cut_grid(quantizer: ir.Node) -> Grid | None:
     grid, before, behind = grid_of(quantizer), input_of(quantizer, 0).producer(), cut_behind(quantizer)
     if grid is None:
         return None
-    if before is not None and is_cut(before):
+    if before is not None and is_cut(before) and grid.scale.size == 1:
         steps = float(array_of(input_of(before, 2))) / float(grid.scale)
         grid = replace(grid, highest=min(grid.highest, round(steps) + int(grid.zero_point)))
     if behind is not None:
@@ -143,7 +143,7 @@ def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:
         moves.add(node.op_type)
         node = input_of(node, 0).producer()
     before = None if node is None or node.op_type != "Clip" else input_of(node, 0).producer()
-    if before is not None and before.op_type == "QuantizeLinear":
+    if before is not None and before.op_type == "QuantizeLinear" and cut_behind(before) is node:
         node = before
     return moves, node if node is not None and node.op_type == "QuantizeLinear" else None
 

@@ -31,9 +31,12 @@ def is_cut(node: ir.Node | None) -> bool:
 
 
 def cut_behind(quantizer: ir.Node) -> ir.Node | None:
-    """What cuts a quantizer's codes off."""
+    """What cuts a quantizer's codes off, at known ends."""
     readers = [use.node for use in quantizer.outputs[0].uses()]
-    return readers[0] if len(readers) == 1 and readers[0].op_type == "Clip" else None
+    if len(readers) != 1 or readers[0].op_type != "Clip" or len(readers[0].inputs) != 3:
+        return None
+    known = all(value is not None and value.const_value is not None for value in readers[0].inputs[1:])
+    return readers[0] if known else None
 
 
 def cut_codes(graph: ir.Graph) -> None:
