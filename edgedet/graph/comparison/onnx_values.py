@@ -16,7 +16,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from edgedet.errors import EdgedetError
 from edgedet.graph.comparison.points import Point, points_of
 from edgedet.graph.comparison.segments import Segments, values_read
-from edgedet.graph.lowerings.editing import input_of, producer_of
+from edgedet.graph.lowerings.cut_codes import rounder_of
+from edgedet.graph.lowerings.editing import input_of
 from edgedet.runtime.backends.onnxruntime import DTYPES, cannot_run, open_session
 
 Array = NDArray[Any]
@@ -117,11 +118,9 @@ def _cut(model: ModelProto, points: Collection[Point]) -> tuple[ModelProto, dict
     sources: dict[str, ir.Value] = {}
     for point in points:
         sources[point.name] = values[point.name]
-        if point.codes is not None:
-            rounded = producer_of(values[point.codes])
-            rounder = producer_of(input_of(rounded, 0)) if rounded.op_type == "Clip" else rounded
-            if rounder.op_type == "QuantizeLinear":
-                sources[point.name] = input_of(rounder, 0)
+        rounder = None if point.codes is None else rounder_of(values[point.codes])
+        if rounder is not None and rounder.op_type == "QuantizeLinear":
+            sources[point.name] = input_of(rounder, 0)
     graph.outputs.extend(dict.fromkeys(value for value in sources.values() if value.producer() is not None))
     RemoveUnusedNodesPass()(result)
     return ir.to_proto(result), {name: value.name or "" for name, value in sources.items()}

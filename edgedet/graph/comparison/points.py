@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgedet.graph.comparison.grid import Array, Grid, grid_of
-from edgedet.graph.lowerings.cut_codes import cut_behind, is_cut
+from edgedet.graph.lowerings.cut_codes import cut_behind, is_cut, rounder_of
 from edgedet.graph.lowerings.editing import array_of, input_of
 
 ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"})
@@ -138,13 +138,11 @@ def _cut_grid(quantizer: ir.Node) -> Grid | None:
 
 def _moves_before(dequantizer: ir.Node) -> tuple[set[str], ir.Node | None]:
     """What the integers went through, and the quantizer that gave them if there is one."""
-    moves, node = set[str](), input_of(dequantizer, 0).producer()
-    while node is not None and node.op_type in MOVES:
+    moves, codes = set[str](), input_of(dequantizer, 0)
+    while (node := codes.producer()) is not None and node.op_type in MOVES:
         moves.add(node.op_type)
-        node = input_of(node, 0).producer()
-    before = None if node is None or node.op_type != "Clip" else input_of(node, 0).producer()
-    if before is not None and before.op_type == "QuantizeLinear" and cut_behind(before) is node:
-        node = before
+        codes = input_of(node, 0)
+    node = rounder_of(codes)
     return moves, node if node is not None and node.op_type == "QuantizeLinear" else None
 
 

@@ -10,33 +10,47 @@ import numpy as np
 import onnx_ir as ir
 
 from edgedet.graph.lowerings.editing import Array, array_of, initializer, input_of, insert, quantizers
+from edgedet.graph.lowerings.shared_grids import ROUNDING
 from edgedet.models.quantized.codes import HIGHEST
-
-ROUNDING = 1e-6
-"""Relative, of an end that was computed one way or another."""
 
 
 def is_cut(node: ir.Node | None) -> bool:
     """Whether a node cuts values off before the end of an int8 grid that they are rounded to."""
-    if node is None or node.op_type != "Clip" or len(node.inputs) < 3:
+    if node is None or not _has_known_ends(node):
         return False
-    ends = [None if value is None or value.const_value is None else array_of(value) for value in node.inputs[1:]]
+    highest = array_of(input_of(node, 2)).item()
     readers = [use.node for use in node.outputs[0].uses() if use.node.op_type == "QuantizeLinear"]
     steps = [array_of(step) for reader in readers if (step := input_of(reader, 1)).const_value is not None]
-    one_number = [step.item() for step in steps if step.size == 1]
-    lowest, highest = ends
-    if lowest is None or highest is None or highest.dtype.kind != "f":
-        return False
-    return any(highest.item() < HIGHEST * step * (1 - ROUNDING) for step in one_number)
+    return any(ends_before_grid(highest, step.item()) for step in steps if step.size == 1)
+
+
+def ends_before_grid(highest: float, step: float) -> bool:
+    """Whether values end before the int8 grid of the step does."""
+    return highest < HIGHEST * step * (1 - ROUNDING)
 
 
 def cut_behind(quantizer: ir.Node) -> ir.Node | None:
     """What cuts a quantizer's codes off, at known ends."""
     readers = [use.node for use in quantizer.outputs[0].uses()]
-    if len(readers) != 1 or readers[0].op_type != "Clip" or len(readers[0].inputs) != 3:
-        return None
-    known = all(value is not None and value.const_value is not None for value in readers[0].inputs[1:])
-    return readers[0] if known else None
+    return readers[0] if len(readers) == 1 and _has_known_ends(readers[0]) else None
+
+
+def rounder_of(codes: ir.Value) -> ir.Node | None:
+    """The node that gives codes; where it cuts them off, the quantizer before it."""
+    node = codes.producer()
+    before = None if node is None or node.op_type != "Clip" else input_of(node, 0).producer()
+    if before is not None and before.op_type == "QuantizeLinear" and cut_behind(before) is node:
+        return before
+    return node
+
+
+def _has_known_ends(node: ir.Node) -> bool:
+    ends = node.inputs[1:]
+    return (
+        node.op_type == "Clip"
+        and len(ends) == 2
+        and all(end is not None and end.const_value is not None for end in ends)
+    )
 
 
 def cut_codes(graph: ir.Graph) -> None:

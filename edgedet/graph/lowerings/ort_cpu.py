@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from edgedet.errors import CheckFailedError
-from edgedet.graph.lowerings.cut_codes import cut_codes, is_cut
+from edgedet.graph.lowerings.cut_codes import cut_codes, ends_before_grid, is_cut
 from edgedet.graph.lowerings.editing import (
     Array,
     array_of,
@@ -126,9 +126,8 @@ def _drop_implied_activation(graph: ir.Graph, quantizer: ir.Node) -> None:
     if node is None or node.op_type not in ("Relu", "Clip") or len(node.outputs[0].uses()) > 1:
         return
     if node.op_type == "Clip":
-        end = HIGHEST * float(array_of(input_of(quantizer, 1)))
-        implied = float(array_of(input_of(node, 1))) == 0 and float(array_of(input_of(node, 2))) >= end * (1 - 1e-6)
-        if not implied:
+        lowest, highest, step = (float(array_of(input_of(*at))) for at in ((node, 1), (node, 2), (quantizer, 1)))
+        if lowest != 0 or ends_before_grid(highest, step):
             return
     quantizer.replace_input_with(0, node.inputs[0])
     graph.remove(node, safe=True)
