@@ -67,6 +67,7 @@ class Contender:
 
     def measure(self, batches: int) -> None:
         """Times `batches`, after those that were made while others were timed, and without those that are begun."""
+        wait_for_children()
         self._take(AHEAD * self.workers)
         seconds, cpu_seconds = time.perf_counter(), cpu_time()
         images = self._take(batches)
@@ -77,11 +78,23 @@ class Contender:
         return sum(itertools.islice(self.sizes, batches))
 
 
+def wait_for_children() -> None:
+    """Until no process that this one started computes: those of the contender before have read ahead by then."""
+    before = -1.0
+    while before < (before := children_cpu_time()):
+        time.sleep(0.1)
+
+
 def cpu_time() -> float:
     """CPU seconds of this process and of those that it started, in user code and in the kernel."""
+    return time.process_time() + children_cpu_time()
+
+
+def children_cpu_time() -> float:
+    """CPU seconds of the processes that this one started."""
     children = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
     # Linux's number of another process's clock: clock_getcpuclockid(3), which Python does not call.
-    return time.process_time() + sum(time.clock_gettime(~pid << 3 | 2) for pid in children)
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in children)
 
 
 def edgedet_sizes(samples: Sequence[Sample], workers: int, cached: bool) -> Iterator[int]:
