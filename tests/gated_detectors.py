@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 from small_float import float_detector
-from torch import nn
+from torch import Tensor, nn
 
 from edgedet.models.checkpoint import save_checkpoint
+from edgedet.models.quantized.codes import HIGHEST_UNSIGNED
 from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.fake_quantize import FakeQuantize
 from edgedet.models.quantized.gated import GatedQuantizedConv2d
 from edgedet.models.quantized.recipe import Gating, Recipe
 from edgedet.ops.gated_conv.definition import GatedConv, Granularity
@@ -25,8 +27,14 @@ def gated_layer(granularity: Granularity) -> GatedQuantizedConv2d:
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(8).eval()
     conv = GatedQuantizedConv2d(nn.Conv2d(4, 8, 1, bias=False), norm, GatedConv(granularity=granularity, tile=4))
-    conv.gate.quantizer.set_range(torch.tensor(3.0))
     return conv.eval()
+
+
+def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a gated layer reads: values on the grid of 256 codes from 0 to 3, and its step."""
+    grid = FakeQuantize(highest=HIGHEST_UNSIGNED)
+    grid.set_range(torch.tensor(3.0))
+    return grid(x.clamp(min=0)), grid.scale
 
 
 def gated_detector(share: float) -> QuantizedDetector:

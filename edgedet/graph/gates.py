@@ -26,14 +26,15 @@ def with_gates(master: ModelProto, detector: DetectionNetwork) -> ModelProto:
         detector: that it is of.
     """
     assert is_gated(detector)
-    layers = gated_layers(folded(copy.deepcopy(detector).cpu()).network)
+    exported = folded(copy.deepcopy(detector).cpu())
+    grids = exported.gate_grids()
     gates = {
         name: LayerGate(
             conv.definition,
-            float(conv.gate.quantizer.scale),
+            float(grids[name].scale),
             conv.gate.bounds().detach().numpy(),
             conv.gate.sign.numpy(),
         )
-        for name, conv in layers.items()
+        for name, conv in gated_layers(exported.network).items()
     }
     return gate_convolutions(master, gates)

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from edgedet.errors import CheckFailedError
 from edgedet.models.detector import Detector
 from edgedet.models.quantized.detector import QuantizedDetector, traced
-from edgedet.models.quantized.edges import find_edges
+from edgedet.models.quantized.edges import find_edges, readers_in
 from edgedet.models.quantized.gated import gated_layers
 from edgedet.models.quantized.provenance import preprocess_sha256, weights_sha256
 from edgedet.models.quantized.recipe import Calibration, Recipe
@@ -41,14 +41,29 @@ def quantize(
         open_share: share of the results of gated convolutions that will be updated, 0 to 1.
     """
     quantized = QuantizedDetector(detector, recipe)
-    for name, quantizer in quantized.quantizers().items():
+    edges = quantized.quantizers()
+    for name, quantizer in edges.items():
         # Of an edge that is always 0 any grid will do, but a hair's breadth leaves its readers' biases no room.
         quantizer.set_range(torch.tensor(range_of(histograms[name], method) or 1.0))
+    grids, whole = quantized.gate_grids(), _whole_readers(detector, quantized)
     for layer, conv in gated_layers(quantized.network).items():
-        histogram = histograms[quantized.gated_inputs[layer]]
-        end = gated_range(histogram, method, conv.definition, open_share)
-        conv.gate.quantizer.set_range(torch.tensor(end or 1.0))
+        name = quantized.gated_inputs[layer]
+        # Every reader of an edge counts alike, and those without gates have all bits.
+        share = open_share + (1 - open_share) * (whole[name] if grids[layer] is edges.get(name) else 0.0)
+        end = gated_range(histograms[name], method, conv.definition, share)
+        grids[layer].set_range(torch.tensor(end or 1.0))
     return quantized.eval()
+
+
+def _whole_readers(detector: Detector, quantized: QuantizedDetector) -> dict[str, float]:
+    """The share of an edge's readers that have no gate, by the edge that a gated convolution reads."""
+    network = traced(detector)
+    found = {}
+    for edge in find_edges(network):
+        if edge.name in quantized.gated_inputs.values():
+            readers = readers_in(network, edge)
+            found[edge.name] = len(readers - set(quantized.gated_inputs)) / len(readers)
+    return found
 
 
 def gated_range(histogram: Histogram, method: str, gate: GatedConv, open_share: float) -> float:

@@ -121,8 +121,8 @@ def report_gates(
     seen: dict[str, list[Tensor]] = {name: [] for name in gated_layers(detector.network)}
     macs: dict[str, int] = {}
 
-    def see(name: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
-        is_open = decisions(conv, x)
+    def see(name: str, conv: GatedQuantizedConv2d, x: Tensor, step: Tensor) -> None:
+        is_open = decisions(conv, x, step)
         pixels = is_open.amax(dim=1, keepdim=True)
         tiles = nn.functional.max_pool2d(pixels, TILE, ceil_mode=True)
         seen[name].append(torch.stack([one.mean() for one in (is_open, pixels, tiles)]))
@@ -196,8 +196,8 @@ def gate_map(detector: QuantizedDetector, image: Tensor) -> Tensor:
     """
     maps: list[Tensor] = []
 
-    def see(_: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
-        share = decisions(conv, x).mean(dim=1, keepdim=True)
+    def see(_: str, conv: GatedQuantizedConv2d, x: Tensor, step: Tensor) -> None:
+        share = decisions(conv, x, step).mean(dim=1, keepdim=True)
         maps.append(nn.functional.interpolate(share, size=image.shape[2:], mode="nearest"))
 
     with torch.no_grad(), before_gates(detector.network, see):

@@ -14,7 +14,7 @@ from edgedet.models.quantized.fake_quantize import FakeQuantize
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
 from edgedet.ops.gated_conv import pytorch
 from edgedet.ops.gated_conv.definition import GatedConv
-from edgedet.quant.gating import FAR, before_gates, convolved, one_threshold
+from edgedet.quant.gating import FAR, convolved, one_threshold
 from edgedet.quant.placement import Candidate, placed
 from edgedet.quant.sensitivity import mean_square
 
@@ -108,22 +108,28 @@ def _errors(full: QuantizedDetector, uses: Sequence[GateUse], images: Tensor) ->
 def uniform(full: QuantizedDetector, bits: int, images: Tensor) -> QuantizedDetector:
     """A copy whose gated convolutions have inputs of so many bits everywhere.
 
+    What the gates split ends anew, too, where it is an edge that other layers read with its 8 bits.
+
     Args:
         full: a gated detector whose gates are all open, in eval mode.
         bits: 2 to 16.
         images: `[B, 3, H, W]`, on which the grids' ends are chosen.
     """
-    grids: dict[str, FakeQuantize] = {}
-
-    def fit(name: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
-        is_signed = conv.definition.lowest < 0
-        grids[name] = fitted_grid(x, (1 << bits - 1) - 1 if is_signed else (1 << bits) - 1)
-
-    with before_gates(full.network, fit):
-        full(images)
     made = copy.deepcopy(full)
-    for name, conv in gated_layers(made.network).items():
-        made.network.set_submodule(name, UniformlyRounded(conv, grids[name]))
+    grids, convs, edges = made.gate_grids(), gated_layers(made.network), made.quantizers().values()
+    seen: dict[FakeQuantize, list[Tensor]] = {grid: [] for grid in grids.values()}
+    hooks = [grid.register_forward_pre_hook(lambda grid, args: seen[grid].append(_some(args[0]))) for grid in seen]
+    made(images)
+    for hook in hooks:
+        hook.remove()
+    for layer, conv in convs.items():
+        grid = grids[layer]
+        values = torch.cat(seen[grid])
+        fitted = fitted_grid(values, (1 << bits - 1) - 1 if conv.definition.lowest < 0 else (1 << bits) - 1)
+        made.network.set_submodule(layer, UniformlyRounded(conv, fitted))
+        if grid not in edges:
+            grid.highest = fitted.highest
+        grid.scale.copy_(fitted_grid(values, grid.highest).scale)
     return made
 
 
@@ -133,8 +139,7 @@ def _bits(gate: GatedConv) -> int:
 
 def fitted_grid(x: Tensor, highest: int) -> FakeQuantize:
     """The grid of codes up to `highest` with the least mean squared error on values of any shape."""
-    some = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
-    largest = x.abs().max()
+    some, largest = _some(x), x.abs().max()
     best, least = FakeQuantize(highest=highest), float("inf")
     for part in range(1, ENDS + 1):
         grid = FakeQuantize(highest=highest)
@@ -143,6 +148,12 @@ def fitted_grid(x: Tensor, highest: int) -> FakeQuantize:
         if error < least:
             best, least = grid, error
     return best
+
+
+def _some(x: Tensor) -> Tensor:
+    """At most `MOST_VALUES` of a tensor's values, spread evenly, the one largest among them."""
+    values = x.flatten()
+    return torch.cat([values[:: -(-values.numel() // MOST_VALUES)], values[values.abs().argmax()][None]])
 
 
 class UniformlyRounded(nn.Module):
@@ -157,7 +168,7 @@ class UniformlyRounded(nn.Module):
         super().__init__()
         self._conv, self._grid = conv, grid
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
         return _with_bias(self._conv, convolved(self._conv, self._grid(x)))
 
 
@@ -175,10 +186,9 @@ class RandomlyGated(nn.Module):
         self._conv, self._share = conv, share
         self._generator = torch.Generator().manual_seed(seed)
 
-    def forward(self, x: Tensor) -> Tensor:
-        conv = self._conv
-        gate, definition = conv.gate, conv.definition
-        parts = pytorch.split(definition, gate.quantizer(x), gate.quantizer.scale)
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:
+        conv, definition = self._conv, self._conv.definition
+        parts = pytorch.split(definition, x, step)
         high, low = (convolved(conv, part) for part in parts)
         batch, channels, height, width = high.shape
         side = definition.tile if definition.granularity == "tile" else 1

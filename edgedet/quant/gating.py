@@ -19,14 +19,18 @@ FAR = 1e4
 """Standard deviations that no result is away from the mean."""
 
 
-@contextmanager
-def before_gates(network: nn.Module, see: Callable[[str, GatedQuantizedConv2d, Tensor], None]) -> Iterator[None]:
-    """Lets `see` have the name of each gated convolution, the convolution and its input, before it is computed."""
+See = Callable[[str, GatedQuantizedConv2d, Tensor, Tensor], None]
+"""Has the name of a gated convolution, the convolution, its input `[B, I, H, W]` and the step of the input's grid."""
 
-    def seeing(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def hook(conv: nn.Module, args: tuple[Tensor]) -> None:
+
+@contextmanager
+def before_gates(network: nn.Module, see: See) -> Iterator[None]:
+    """Lets `see` have each gated convolution before it is computed."""
+
+    def seeing(name: str) -> Callable[[nn.Module, tuple[Tensor, Tensor]], None]:
+        def hook(conv: nn.Module, args: tuple[Tensor, Tensor]) -> None:
             assert isinstance(conv, GatedQuantizedConv2d)
-            see(name, conv, args[0])
+            see(name, conv, *args)
 
         return hook
 
@@ -51,9 +55,9 @@ def start_thresholds(quantized: QuantizedDetector, images: Tensor, share: float)
         share: 0 to 1; with 0 no update is ever made, and with 1 all are.
     """
 
-    def start(_: str, conv: GatedQuantizedConv2d, x: Tensor) -> None:
-        conv.gate.measure_(convolved(conv, conv.gate.quantizer(x)))
-        conv.gate.rest_(_quantile(_wishes(conv, x), share).expand(conv.out_channels).to(conv.gate.threshold))
+    def start(_: str, conv: GatedQuantizedConv2d, x: Tensor, step: Tensor) -> None:
+        conv.gate.measure_(convolved(conv, x))
+        conv.gate.rest_(_quantile(_wishes(conv, x, step), share).expand(conv.out_channels).to(conv.gate.threshold))
 
     with before_gates(quantized.network, start):
         quantized(images)
@@ -73,7 +77,7 @@ def one_threshold(quantized: QuantizedDetector, images: Tensor, share: float) ->
     seen: list[Tensor] = []
     for conv in layers:
         conv.gate.measure_in_results_()
-    with before_gates(quantized.network, lambda _, conv, x: seen.append(_wishes(conv, x))):
+    with before_gates(quantized.network, lambda _, conv, x, step: seen.append(_wishes(conv, x, step))):
         quantized(images)
     threshold = _quantile(torch.cat([wishes.flatten() for wishes in seen])[None], share)
     for conv in layers:
@@ -88,21 +92,21 @@ def _quantile(wishes: Tensor, share: float) -> Tensor:
     return torch.quantile(wishes[:, ::every].double(), 1 - share, dim=1)
 
 
-def decisions(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+def decisions(conv: GatedQuantizedConv2d, x: Tensor, step: Tensor) -> Tensor:
     """Where the gate is open for an input, 1 or 0: `[B, O, H, W]`, or `[B, 1, H, W]` where channels decide together."""
-    return (pytorch.strongest(conv.definition, _wish(conv, x, conv.gate.bounds())) > 0).to(x.dtype)
+    return (pytorch.strongest(conv.definition, _wish(conv, x, step, conv.gate.bounds())) > 0).to(x.dtype)
 
 
-def _wishes(conv: GatedQuantizedConv2d, x: Tensor) -> Tensor:
+def _wishes(conv: GatedQuantizedConv2d, x: Tensor, step: Tensor) -> Tensor:
     """What a gate would be decided by with thresholds of 0: `[O, N]`, or `[1, N]` where channels decide together."""
-    wishes = pytorch.strongest(conv.definition, _wish(conv, x, conv.gate.center))
+    wishes = pytorch.strongest(conv.definition, _wish(conv, x, step, conv.gate.center))
     return wishes.transpose(0, 1).flatten(1)
 
 
-def _wish(conv: GatedQuantizedConv2d, x: Tensor, bounds: Tensor) -> Tensor:
+def _wish(conv: GatedQuantizedConv2d, x: Tensor, step: Tensor, bounds: Tensor) -> Tensor:
     """Of each result, `[B, O, H, W]`, above bounds `[O]`."""
     gate = conv.gate
-    high, _ = pytorch.split(conv.definition, gate.quantizer(x), gate.quantizer.scale)
+    high, _ = pytorch.split(conv.definition, x, step)
     return pytorch.wishes(convolved(conv, high), bounds, gate.sign, gate.unit)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from gated_detectors import rounded
 from small_detector import small_detector
 from torch import Tensor, nn
 
@@ -37,9 +37,9 @@ def gated(bits: int = 8, high_bits: int = 4, **how: Any) -> QuantizedDetector:
     gating = Gating(layers=gateable(traced(detector)), bits=bits, high_bits=high_bits, **how)
     histograms = observe(detector, lambda: [(images(), "noise")])
     quantized = quantize(detector, histograms, method="max", recipe=Recipe(gating=gating))
-    for conv in gated_layers(quantized.network).values():
+    for grid in quantized.gate_grids().values():
         # A power of two: halves of steps fall the same way whatever they are divided by.
-        conv.gate.quantizer.scale.copy_(conv.gate.quantizer.scale.log2().round().exp2())
+        grid.scale.copy_(grid.scale.log2().round().exp2())
     return quantized
 
 
@@ -66,18 +66,56 @@ class TestCodes:
             gate_of(Gating(layers=(), bits=bits, high_bits=high_bits), signed=False)
 
 
-def test_inputs_that_gates_alone_read_are_rounded_by_them_alone() -> None:
-    detector = build_detector("shufflenetv2_0.5x", 2).eval()
-    layer, shared = "backbone.stage2.0.branch2.5", "backbone.stage2.1.branch2.0"
-    quantized = QuantizedDetector(detector, Recipe(gating=Gating(layers=(layer, shared))))
-    edges = {edge.name for edge in quantized.edges}
-    assert quantized.gated_inputs[layer] not in edges
-    assert quantized.gated_inputs[shared] in edges
-    assert len(edges) == len(find_edges(traced(detector))) - 1
-    layers = gated_layers(quantized.network)
-    assert list(layers) == [layer, shared]
-    assert layers[layer].definition.lowest < 0  # of a depthwise convolution without activation
-    assert layers[shared].definition.lowest == 0
+ALONE, SHARED, TOO = "backbone.stage2.0.branch2.5", "backbone.stage2.1.branch2.0", "backbone.stage2.2.branch2.0"
+"""Reads what nothing else reads; what others read, too, without gates; and the same."""
+
+
+class TestWhatIsSplit:
+    def quantized(self, layers: tuple[str, ...] = (ALONE, SHARED, TOO), **how: Any) -> QuantizedDetector:
+        detector = build_detector("shufflenetv2_0.5x", 2).eval()
+        keep_float = how.pop("keep_float", ())
+        return QuantizedDetector(detector, Recipe(keep_float=keep_float, gating=Gating(layers=layers, **how)))
+
+    def test_of_8_bits_the_codes_of_edges(self) -> None:
+        """So whole inputs are those of plain INT8, and no tensor is rounded twice."""
+        quantized = self.quantized()
+        assert quantized.edges == find_edges(traced(build_detector("shufflenetv2_0.5x", 2)))
+        edges, grids = quantized.quantizers(), quantized.gate_grids()
+        assert list(grids) == [ALONE, SHARED, TOO]
+        for layer in grids:
+            assert grids[layer] is edges[quantized.gated_inputs[layer]]
+        layers = gated_layers(quantized.network)
+        assert layers[ALONE].definition.lowest < 0  # of a depthwise convolution without activation
+        assert layers[SHARED].definition.lowest == 0
+        assert (grids[ALONE].highest, grids[SHARED].highest) == (127, 255)
+        assert {grid.highest for name, grid in edges.items() if name not in quantized.gated_inputs.values()} == {127}
+
+    @pytest.mark.parametrize(("bits", "highest"), [(6, 63), (4, 15)])
+    def test_of_other_bits_a_grid_for_all_gates_of_an_edge(self, bits: int, highest: int) -> None:
+        quantized = self.quantized(bits=bits, high_bits=2)
+        edges, grids = quantized.quantizers(), quantized.gate_grids()
+        assert grids[SHARED] is grids[TOO] and grids[SHARED] is not grids[ALONE]
+        assert grids[SHARED].highest == highest
+        assert not {*grids.values()} & {*edges.values()}
+        assert quantized.gated_inputs[ALONE] not in edges, "nothing else rounds it"
+        assert quantized.gated_inputs[SHARED] in edges
+
+    def test_of_more_bits_what_nothing_else_rounds(self) -> None:
+        with pytest.raises(EdgedetError, match="16 cannot be split") as caught:
+            self.quantized(bits=16, high_bits=8)
+        edge = self.quantized().gated_inputs[SHARED]
+        assert edge in str(caught.value.fix)
+        wide = self.quantized(bits=16, high_bits=8, keep_float=(edge,))
+        assert {grid.highest for grid in wide.gate_grids().values()} == {32639}
+        assert edge not in wide.quantizers()
+        assert self.quantized((ALONE,), bits=16, high_bits=8).gate_grids()
+
+    def test_where_an_edge_of_8_bits_is_kept_float(self) -> None:
+        edge = self.quantized().gated_inputs[SHARED]
+        quantized = self.quantized(keep_float=(edge,))
+        grids = quantized.gate_grids()
+        assert edge not in quantized.quantizers() and grids[SHARED] is grids[TOO]
+        assert quantized(images()).isfinite().all()
 
 
 @pytest.mark.parametrize("layer", ["backbone.stage2.0.branch2.3", "head.outputs.0"])
@@ -114,27 +152,14 @@ class TestThresholdsWithoutEnd:
 def plain(quantized: QuantizedDetector, part: Any) -> nn.Module:
     """Without gates, and with the grid of all 8 bits that the master has 7 of."""
     found = collapsed(quantized, part)
-    grids = [module for module in found.network.modules() if isinstance(module, QuantizedConv2d)]
-    assert not gated_layers(found.network) and grids
-    for conv, source in zip(_inputs(found, quantized), gated_layers(quantized.network).values(), strict=True):
-        if source.definition.highest == 255:
-            conv.highest = 255
-            conv.scale.copy_(source.gate.quantizer.scale)
+    convs = [module for module in found.network.modules() if isinstance(module, QuantizedConv2d)]
+    assert not gated_layers(found.network) and convs
+    edges = found.quantizers()
+    for name, source in quantized.quantizers().items():
+        assert edges[name].highest == 127
+        edges[name].highest = source.highest
+        edges[name].scale.copy_(source.scale)
     return found
-
-
-def _inputs(found: QuantizedDetector, quantized: QuantizedDetector) -> list[Any]:
-    """The quantizers that were put before the convolutions, those of all bits."""
-    nodes = {str(node.target): node for node in found.network.graph.nodes if node.op == "call_module"}
-    first = []
-    for layer in gated_layers(quantized.network):
-        node = nodes[layer].all_input_nodes[0]
-        while str(node.all_input_nodes[0].target).startswith("quantizers."):
-            if int(str(node.all_input_nodes[0].target).split(".")[1]) < len(quantized.edges):
-                break
-            node = node.all_input_nodes[0]
-        first.append(found.network.get_submodule(str(node.target)))
-    return first
 
 
 class TestFolding:
@@ -147,21 +172,20 @@ class TestFolding:
         norm.weight.data.copy_(self.FACTORS)
         norm.running_mean = torch.randn(4)
         conv = GatedQuantizedConv2d(nn.Conv2d(8, 4, 1, bias=False), norm, GatedConv())
-        conv.gate.quantizer.set_range(torch.tensor(3.0))
         conv.gate.rest_(torch.randn(4) * 0.1)
         return conv.eval(), norm
 
     def test_a_gate_decides_as_before(self) -> None:
         conv, norm = self.layer()
-        x = torch.randn(2, 8, 5, 5)
-        before = norm(conv(x))
+        x = rounded(torch.randn(2, 8, 5, 5))
+        before = norm(conv(*x))
         share = float(conv.gate.opened)
         after = copy.deepcopy(conv)
         after.weight.data *= self.FACTORS.view(-1, 1, 1, 1)
         after.weight_quantizer.scale *= self.FACTORS.abs()
         after.gate.fold_(self.FACTORS)
         after.bias = nn.Parameter(norm.bias - norm.running_mean * self.FACTORS)
-        assert after(x).sub(before).abs().max() < 1e-5
+        assert after(*x).sub(before).abs().max() < 1e-5
         assert 0.2 < share < 0.8 and float(after.gate.opened) == share
         assert after.gate.sign.tolist() == (conv.gate.sign * self.FACTORS.sign()).tolist()
 
@@ -181,7 +205,7 @@ class TestFolding:
         norm.weight.data[1] = 0.0
         conv = quantized.network.get_submodule("neck.laterals.0.0")
         assert isinstance(conv, GatedQuantizedConv2d) and conv.out_channels == norm.num_features
-        dead = Gate(norm, 127, math.inf)
+        dead = Gate(norm)
         assert dead.sign[1] == 0 and dead.sign.abs().sum() == norm.num_features - 1
         conv.gate.sign.copy_(dead.sign)
         for gate in (one.gate for one in gated_layers(quantized.network).values()):
@@ -230,12 +254,12 @@ def test_a_checkpoint_comes_back_with_its_gates(tmp_path: Path) -> None:
 
 
 def test_a_channel_of_one_value_has_a_unit() -> None:
-    gate = Gate(nn.BatchNorm2d(3), 127, math.inf)
+    gate = Gate(nn.BatchNorm2d(3))
     gate.measure_(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
     assert gate.center.tolist() == [1, 2, 3] and gate.unit.isfinite().all() and gate.unit.min() > 0
 
 
 def test_a_gate_needs_statistics_that_are_there() -> None:
-    gate = Gate(nn.BatchNorm2d(3), 127, 6.0)
+    gate = Gate(nn.BatchNorm2d(3))
     assert gate.unit.tolist() == pytest.approx([1.0] * 3, abs=1e-4)
-    assert gate.quantizer.bound == 6.0 and "opened" not in gate.state_dict()
+    assert "opened" not in gate.state_dict()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from gated_detectors import gated_checkpoint_in, gated_layer
+from gated_detectors import gated_checkpoint_in, gated_layer, rounded
 from typer.testing import CliRunner
 
 from edgedet.cli.app import app
@@ -64,10 +64,10 @@ def test_the_limit_spreads_over_the_split(gated: Path, data: Path) -> None:
 @torch.no_grad()
 def test_decisions_are_those_of_the_layer() -> None:
     conv = gated_layer("pixel")
-    conv.gate.rest_(torch.full((8,), 1.2))
-    x = torch.randn(2, 4, 6, 6)
-    conv(x)
-    is_open = decisions(conv, x)
+    conv.gate.rest_(torch.full((8,), 0.5))
+    x, step = rounded(torch.randn(2, 4, 6, 6))
+    conv(x, step)
+    is_open = decisions(conv, x, step)
     assert is_open.shape == (2, 1, 6, 6)
     assert 0.1 < float(is_open.mean()) < 0.9
     assert float(is_open.mean()) == pytest.approx(float(conv.gate.opened))

@@ -12,6 +12,7 @@ from edgedet.models.quantized.codes import HIGHEST, HIGHEST_UNSIGNED
 from edgedet.models.quantized.detector import QUANTIZERS, QuantizedDetector
 from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
+from edgedet.ops.gated_conv.definition import GatedConv
 
 Part = Literal["full", "high"]
 """Of a gated convolution's input: all bits everywhere, or the high ones alone."""
@@ -25,30 +26,47 @@ def collapsed(quantized: QuantizedDetector, part: Part = "full") -> QuantizedDet
     """
     quantized = copy.deepcopy(quantized)
     network = quantized.network
+    edges = quantized.quantizers().values()
     nodes = {str(node.target): node for node in network.graph.nodes if node.op == "call_module"}
     rounded: dict[tuple[fx.Node, str], fx.Node] = {}
+    grids = quantized.gate_grids()
     for layer, conv in gated_layers(network).items():
-        for rounding in _roundings(conv, part):
+        source, _ = nodes[layer].args
+        assert isinstance(source, fx.Node)
+        is_own = grids[layer] not in edges
+        nodes[layer].args = (source.args[0] if is_own else source,)
+        scale = grids[layer].scale.detach()
+        roundings = _whole(conv.definition, scale) if is_own else []
+        if part == "high":
+            roundings += _high(conv.definition, scale)
+        for rounding in roundings:
             _round_input(network, nodes[layer], rounding, rounded)
         network.set_submodule(layer, _without_gate(conv))
+    for quantizer in edges:
+        if quantizer.highest > HIGHEST:
+            end, quantizer.highest = quantizer.scale * quantizer.highest, HIGHEST
+            quantizer.set_range(end)
+    network.graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
     network.recompile()
     quantized.recipe = quantized.recipe.model_copy(update={"gating": None})
     quantized.gated_inputs = {}
     return quantized
 
 
-def _roundings(conv: GatedQuantizedConv2d, part: Part) -> list[nn.Module]:
-    """What gives a convolution the part of its input, one after the other."""
-    gate, scale = conv.definition, conv.gate.quantizer.scale.detach()
+def _whole(gate: GatedConv, scale: torch.Tensor) -> list[nn.Module]:
+    """What rounds to all codes of a grid, one after the other."""
     highest_of_8_bits = HIGHEST if gate.lowest < 0 else HIGHEST_UNSIGNED
-    found: list[nn.Module] = []
+    if gate.highest > highest_of_8_bits:
+        return []
     if gate.highest == highest_of_8_bits:
-        found = [_grid(scale * gate.highest / HIGHEST)]
-    elif gate.highest < highest_of_8_bits:
-        found = _narrow(scale, gate.lowest, gate.highest)
-    if part == "high":
-        found += _narrow(scale * gate.step, gate.lowest // gate.step, gate.highest // gate.step)
-    return found
+        return [_grid(scale * gate.highest / HIGHEST)]
+    return _narrow(scale, gate.lowest, gate.highest)
+
+
+def _high(gate: GatedConv, scale: torch.Tensor) -> list[nn.Module]:
+    """What rounds to the high parts of codes."""
+    return _narrow(scale * gate.step, gate.lowest // gate.step, gate.highest // gate.step)
 
 
 def _narrow(scale: torch.Tensor, lowest: int, highest: int) -> list[nn.Module]:

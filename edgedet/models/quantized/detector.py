@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -30,6 +30,8 @@ from edgedet.models.quantized.recipe import Gating, Recipe
 
 QUANTIZERS = "quantizers"
 
+BITS_OF_EDGES = 8
+
 REFINED = HIGHEST / HIGHEST_UNSIGNED
 """How much finer a lowering may make the grid of a tensor that is never negative."""
 
@@ -47,11 +49,13 @@ class QuantizedDetector(DetectionNetwork):
         recipe: what stays float, and what is gated.
 
     Raises:
-        EdgedetError: an edge that is to stay float is unknown, or a convolution cannot be gated.
+        EdgedetError: an edge that is to stay float is unknown, a convolution cannot be gated, or more than 8 bits are
+            to be split of what is rounded to 8.
 
     Attributes:
         recipe: how the detector was quantized.
-        edges: the tensors that share a grid each.
+        edges: the tensors that share a grid each. Gates of 8 bits split the codes of the edge that they read; gates of
+            other bits have a grid of their own for the edge, and an edge that nothing else reads has no other.
         gated_inputs: the edge that each gated convolution reads, by the convolution's name.
         network: the traced network with the quantizers in it.
     """
@@ -67,19 +71,22 @@ class QuantizedDetector(DetectionNetwork):
         self.architecture = detector.architecture
         self.recipe = recipe
         self.gated_inputs: Mapping[str, str] = {layer: edge_read_by(layer, edges, network).name for layer in layers}
-        # What gated convolutions alone read, they round themselves.
-        own = {edge.name for edge in edges if layers and readers_in(network, edge) <= set(layers)}
+        own = set[str]()
+        if recipe.gating is not None and recipe.gating.bits != BITS_OF_EDGES:
+            own = {edge.name for edge in edges if readers_in(network, edge) <= set(layers)}
         self.edges = tuple(edge for edge in edges if edge.name not in {*recipe.keep_float, *own})
         self.network = network
         self._decoder = detector.head.decoder
         rounded = {node for edge in self.edges for node in (*edge.sources, *edge.carriers)}
-        if recipe.gating is not None:
-            _gate(network, recipe.gating, {edge.name: edge for edge in edges}, self.gated_inputs)
+        grids = {} if recipe.gating is None else _gate(network, recipe.gating, edges, self.edges, self.gated_inputs)
         for node, conv in readers_of(network, rounded):
             if not isinstance(conv, QuantizedConv2d):
                 network.set_submodule(str(node.target), QuantizedConv2d(conv))
         for index, edge in enumerate(self.edges):
-            _insert(network, edge, index)
+            is_split = recipe.gating is not None and recipe.gating.bits == BITS_OF_EDGES and edge.name in grids
+            quantizer = grids.pop(edge.name) if is_split else FakeQuantize(bound=_bound(edge, network))
+            _insert(network, edge, index, quantizer)
+        _round_for_gates(network, self.gated_inputs, grids, {edge.name: i for i, edge in enumerate(self.edges)})
         network.recompile()
 
     @property
@@ -107,18 +114,75 @@ class QuantizedDetector(DetectionNetwork):
         modules = {edge.name: self.network.get_submodule(_path(index)) for index, edge in enumerate(self.edges)}
         return {name: module for name, module in modules.items() if isinstance(module, FakeQuantize)}
 
+    def gate_grids(self) -> Mapping[str, FakeQuantize]:
+        """The quantizer whose codes each gated convolution splits, by the convolution's name.
 
-def _gate(network: fx.GraphModule, gating: Gating, edges: Mapping[str, Edge], inputs: Mapping[str, str]) -> None:
-    """Gates the layers of a traced network, whose weights and statistics it takes over."""
+        Convolutions that read the same edge share one; with gates of 8 bits it is the edge's.
+        """
+        found = {}
+        for node in self.network.graph.nodes:
+            if isinstance(module_of(node, self.network), GatedQuantizedConv2d):
+                path, _, _ = str(node.args[1].target).rpartition(".")
+                found[str(node.target)] = self.network.get_submodule(path)
+        return found  # type: ignore[return-value]
+
+
+def _gate(
+    network: fx.GraphModule,
+    gating: Gating,
+    edges: Sequence[Edge],
+    rounded: Sequence[Edge],
+    inputs: Mapping[str, str],
+) -> dict[str, FakeQuantize]:
+    """Gates the layers of a traced network, whose weights and statistics they take over.
+
+    Returns:
+        What rounds the layers' inputs, by the edge.
+    """
     nodes = {node.target: node for node in network.graph.nodes if node.op == "call_module"}
+    edge_of = {edge.name: edge for edge in edges}
+    grids: dict[str, FakeQuantize] = {}
     for layer, name in inputs.items():
         conv, following = module_of(nodes[layer], network), [module_of(user, network) for user in nodes[layer].users]
         if not isinstance(conv, nn.Conv2d) or conv.groups > 1 or not isinstance(following[0], nn.BatchNorm2d):
             fix = "gate convolutions over all channels, with a normalisation behind them"
             raise EdgedetError("the convolution cannot be gated", where=layer, fix=fix)
-        definition = gate_of(gating, signed=can_be_negative(edges[name], network))
-        gated = GatedQuantizedConv2d(conv, following[0], definition, _bound(edges[name], network))
-        network.set_submodule(layer, gated)
+        if gating.bits > BITS_OF_EDGES and edge_of[name] in rounded:
+            what = f"the input of the convolution has {BITS_OF_EDGES} bits, of which {gating.bits} cannot be split"
+            raise EdgedetError(what, where=layer, fix=f"keep its edge float, {name}, or gate all that reads it")
+        definition = gate_of(gating, signed=can_be_negative(edge_of[name], network))
+        network.set_submodule(layer, GatedQuantizedConv2d(conv, following[0], definition))
+        grids[name] = FakeQuantize(bound=_bound(edge_of[name], network), highest=definition.highest)
+    return grids
+
+
+def _round_for_gates(
+    network: fx.GraphModule, inputs: Mapping[str, str], own: Mapping[str, FakeQuantize], indices: Mapping[str, int]
+) -> None:
+    """Gives gated convolutions what they split, and its step.
+
+    Args:
+        network: with the quantizers of edges.
+        inputs: the edge that each layer reads.
+        own: what rounds edges for gated convolutions alone; where an edge has none, they split the edge's own codes.
+        indices: of the quantizers of edges.
+    """
+    nodes = {node.target: node for node in network.graph.nodes if node.op == "call_module"}
+    paths = {name: _path(index) for index, name in enumerate(own, len(indices))}
+    rounded: dict[fx.Node, fx.Node] = {}
+    for name, quantizer in own.items():
+        network.add_submodule(paths[name], quantizer)
+    for layer, name in inputs.items():
+        (source,) = nodes[layer].all_input_nodes
+        path = paths[name] if name in own else _path(indices[name])
+        if name in own:
+            if source not in rounded:
+                with network.graph.inserting_after(source):
+                    rounded[source] = network.graph.call_module(path, (source,))
+            source = rounded[source]
+        with network.graph.inserting_before(nodes[layer]):
+            step = network.graph.get_attr(f"{path}.scale")
+        nodes[layer].args = (source, step)
 
 
 def folded(quantized: QuantizedDetector) -> QuantizedDetector:
@@ -200,9 +264,6 @@ def _make_room_for_biases_(network: fx.GraphModule) -> None:
 
 def _grid_before(network: fx.GraphModule, node: fx.Node) -> FakeQuantize | None:
     """The grid that a node reads from, through whatever picks or repeats its values; None where it reads others."""
-    conv = module_of(node, network)
-    if isinstance(conv, GatedQuantizedConv2d):
-        return conv.gate.quantizer
     while node.all_input_nodes:
         node = node.all_input_nodes[0]
         module = module_of(node, network)
@@ -244,10 +305,10 @@ def _path(index: int) -> str:
     return f"{QUANTIZERS}.{index}"
 
 
-def _insert(network: fx.GraphModule, edge: Edge, index: int) -> None:
+def _insert(network: fx.GraphModule, edge: Edge, index: int, quantizer: FakeQuantize) -> None:
     """Rounds what the edge's sources give, for all of their readers."""
     nodes = {node.name: node for node in network.graph.nodes}
-    network.add_submodule(_path(index), FakeQuantize(bound=_bound(edge, network)))
+    network.add_submodule(_path(index), quantizer)
     for source in edge.sources:
         _round(network, nodes[source], index)
 

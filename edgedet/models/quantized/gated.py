@@ -8,14 +8,12 @@ turns over wants the update where it is small.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from edgedet.errors import EdgedetError
 from edgedet.models.quantized.codes import HIGHEST
-from edgedet.models.quantized.fake_quantize import FakeQuantize, QuantizedConv2d
+from edgedet.models.quantized.fake_quantize import QuantizedConv2d
 from edgedet.models.quantized.recipe import Gating
 from edgedet.ops.gated_conv import pytorch
 from edgedet.ops.gated_conv.definition import LARGEST_LOW, GatedConv
@@ -52,11 +50,8 @@ class Gate(nn.Module):
 
     Args:
         norm: the normalisation behind the convolution, trained.
-        highest: the highest code of the input.
-        bound: no input is beyond it.
 
     Attributes:
-        quantizer: rounds the input to the grid that is split.
         threshold: `[O]`, learned: standard deviations above the mean.
         resting: `[O]`, where the threshold is pulled to.
         center, unit: `[O]`, mean and standard deviation of the convolution's result, before training: the
@@ -72,10 +67,9 @@ class Gate(nn.Module):
     resting: Tensor
     opened: Tensor
 
-    def __init__(self, norm: nn.BatchNorm2d, highest: int, bound: float) -> None:
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         assert norm.running_mean is not None and norm.running_var is not None
-        self.quantizer = FakeQuantize(bound=bound, highest=highest)
         self.threshold = nn.Parameter(torch.zeros_like(norm.running_mean), requires_grad=False)
         self.register_buffer("resting", torch.zeros_like(norm.running_mean))
         self.register_buffer("center", norm.running_mean.clone())
@@ -121,20 +115,25 @@ class GatedQuantizedConv2d(QuantizedConv2d):
         source: the convolution.
         norm: the normalisation behind it, trained.
         definition: how codes are split and gates decided.
-        bound: no input is beyond it, as behind ReLU6.
     """
 
-    def __init__(self, source: nn.Conv2d, norm: nn.BatchNorm2d, definition: GatedConv, bound: float = math.inf) -> None:
+    def __init__(self, source: nn.Conv2d, norm: nn.BatchNorm2d, definition: GatedConv) -> None:
         super().__init__(source)
         self.definition = definition
-        self.gate = Gate(norm, definition.highest, bound).to(source.weight.device)
+        self.gate = Gate(norm).to(source.weight.device)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: Tensor) -> Tensor:  # type: ignore[override]
+        """The result, `[B, O, H', W']`.
+
+        Args:
+            x: `[B, I, H, W]`, rounded to the grid that is split.
+            step: `[]`, of that grid.
+        """
         gate = self.gate
         y, is_open = pytorch.gated_conv(
             self.definition,
-            gate.quantizer(x),
-            gate.quantizer.scale.detach(),
+            x,
+            step.detach(),
             self.weight_quantizer(self.weight),
             gate.bounds(),
             gate.sign,
