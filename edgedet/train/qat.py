@@ -17,7 +17,8 @@ from edgedet.errors import EdgedetError
 from edgedet.losses.distill import distillation_loss
 from edgedet.models.checkpoint import load_checkpoint
 from edgedet.models.detector import DetectionNetwork, Detector
-from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.detector import BITS_OF_EDGES, QuantizedDetector, traced
+from edgedet.models.quantized.edges import find_edges, readers_in
 from edgedet.models.quantized.gated import gate_of
 from edgedet.models.quantized.recipe import Gating, Recipe
 from edgedet.ops.gated_conv.definition import GatedConv
@@ -109,7 +110,7 @@ def calibrated(
         def end_of_high_bits(edge: str, gate: GatedConv) -> float:
             return gated_range(histograms[edge], method, gate, 0.0)
 
-        gating = _gating(config.qat.pg, teacher, end_of_high_bits, some)
+        gating = _gating(config.qat.pg, teacher, end_of_high_bits, some, config.qat.keep_float)
     recipe = Recipe(keep_float=config.qat.keep_float, calibration=record, trained=config.qat.method, gating=gating)
     share = 1.0 if config.qat.pg is None else config.qat.pg.open
     quantized = quantize(teacher, histograms, method=method, recipe=recipe, open_share=share)
@@ -148,17 +149,30 @@ def recipe_of(checkpoint: Path) -> Recipe:
 
 
 def _gating(
-    config: PGConfig, teacher: Detector, end_of: Callable[[str, GatedConv], float], images: Sequence[Tensor]
+    config: PGConfig,
+    teacher: Detector,
+    end_of: Callable[[str, GatedConv], float],
+    images: Sequence[Tensor],
+    keep_float: Sequence[str],
 ) -> Gating:
     """Where the gates are, of the settings or by `placed`."""
     how = {name: getattr(config, name) for name in ("bits", "high_bits", "granularity", "tile")}
     gating = Gating(layers=config.layers or (), **how)
     if config.layers is not None:
         return gating
-    if config.share == 1.0:
-        layers = gateable(traced(teacher))
-    else:
-        layers = placed(candidates(teacher, end_of, images, gating), config.share)
+    network = traced(teacher)
+    layers = gateable(network)
+    if config.bits > BITS_OF_EDGES:
+        # Of what is rounded to 8 bits no more can be split.
+        edges = [edge for edge in find_edges(network) if edge.name in keep_float]
+        layers = tuple(layer for layer in layers if any(layer in readers_in(network, edge) for edge in edges))
+        if not layers:
+            what = f"no convolution reads an edge that is kept float, of which alone {config.bits} bits can be split"
+            fix = "keep edges float that lose with 8 bits, see `edgedet quantize --sensitivity`: --set qat.keep_float="
+            raise EdgedetError(what, where="qat.pg.bits", fix=fix)
+    if config.share < 1.0:
+        found = [one for one in candidates(teacher, end_of, images, gating) if one.layer in layers]
+        layers = placed(found, config.share)
     if not layers:
         fix = "give a larger share, or name the layers"
         raise EdgedetError("no convolution is left to gate", where="qat.pg.share", fix=fix)

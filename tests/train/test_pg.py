@@ -14,7 +14,8 @@ from edgedet.cli.app import app
 from edgedet.config import load_yaml, parse
 from edgedet.errors import EdgedetError
 from edgedet.models.checkpoint import load_checkpoint
-from edgedet.models.quantized.detector import QuantizedDetector
+from edgedet.models.quantized.detector import QuantizedDetector, traced
+from edgedet.models.quantized.edges import edge_read_by, find_edges
 from edgedet.models.quantized.gated import GatedQuantizedConv2d, gated_layers
 from edgedet.quant.gating import FAR
 from edgedet.train.config import TrainConfig
@@ -94,6 +95,20 @@ def test_a_share_of_the_convolutions_and_those_that_are_named(
     assert sorted(layers) == named
 
 
+def test_more_than_8_bits_are_of_edges_that_are_kept_float(
+    settings: dict[str, Any], best: Path, tmp_path: Path
+) -> None:
+    float_detector = load_checkpoint(best).float_detector
+    network = traced(float_detector)
+    edge = edge_read_by("neck.laterals.0.0", find_edges(network), network).name
+    qat = {"keep_float": [edge], "pg": {"bits": 16, "high_bits": 8}}
+    train(parse(TrainConfig, {**settings, "epochs": 1, "qat": qat}), tmp_path / "wide", init=best)
+    detector, layers = gated_of(tmp_path / "wide" / "last.pt")
+    assert "neck.laterals.0.0" in layers
+    assert {detector.gated_inputs[layer] for layer in layers} == {edge}
+    assert {conv.definition.highest for conv in layers.values()} == {32639}
+
+
 def test_thresholds_move_faster_than_weights(settings: dict[str, Any], best: Path, tmp_path: Path) -> None:
     detector, layers = gated_of(run(settings, tmp_path / "run", best) / "last.pt")
     for conv in layers.values():
@@ -114,6 +129,7 @@ def test_thresholds_move_faster_than_weights(settings: dict[str, Any], best: Pat
         ({"bits": 4, "high_bits": 4}, "low ones"),
         ({"layers": ["backbone.nothing"]}, "backbone.nothing"),
         ({"share": 1e-6}, "no convolution is left"),
+        ({"bits": 16, "high_bits": 8}, "no convolution reads an edge that is kept float"),
     ],
 )
 def test_what_cannot_be_gated_is_refused_before_anything_is_written(

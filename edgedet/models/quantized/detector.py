@@ -31,6 +31,7 @@ from edgedet.models.quantized.recipe import Gating, Recipe
 QUANTIZERS = "quantizers"
 
 BITS_OF_EDGES = 8
+"""Gates of as many bits split the codes of the edge that they read, and need no grid of their own."""
 
 REFINED = HIGHEST / HIGHEST_UNSIGNED
 """How much finer a lowering may make the grid of a tensor that is never negative."""
