@@ -26,10 +26,10 @@ ACCURACY = {
     "uniform_all": "all bits, ends fitted",
 }
 FILES = {
-    "full": "INT8, all bits",
+    "full": "without gates, all bits",
     "gated": "gated, by the library of operators",
     "gated_body": "gated, by stock ONNX Runtime",
-    "high": "INT8, high bits alone",
+    "high": "without gates, high bits alone",
     "float": "float32",
 }
 
@@ -115,4 +115,4 @@ def _render_latency(result: dict[str, Any]) -> None:
         for name, one in result["files"].items()
     ]
     title = f"{result['runtime']}, threads: {result['threads']}, {result['runs']} runs each, in turn"
-    output.table(["file", "median ms", "p95 ms", "to INT8"], rows, title=title)
+    output.table(["file", "median ms", "p95 ms", "to all bits"], rows, title=title)

@@ -35,8 +35,8 @@ VARIANTS: Mapping[str, _Variant] = {
     "high": _Variant("ort-cpu", "high", with_operators=False),
     "float": _Variant("fp32", "full", with_operators=False),
 }
-"""Files of the same weights: INT8 with all bits, gates by the library of operators and by the functions that stock ONNX
-Runtime computes, the high bits alone, and float32."""
+"""Files of the same weights: without gates and with all bits (in float32, where these are more than 8), gates by the
+library of operators and by the functions that stock ONNX Runtime computes, the high bits alone, and float32."""
 
 
 @dataclass(frozen=True)
