@@ -26,6 +26,11 @@ from options import split
 from protocol import print_protocol
 from runs import Scores, difference, mean, scores, spread, train_once
 
+from edgedet.data.find import read_dataset, split_of
+from edgedet.evaluate.run import evaluate
+from edgedet.quant.gate_report import load_gated, watched_gates
+from edgedet.quant.ptq import runtime_of
+
 ALL, GATES, UNIFORM = "all bits", "gates", "uniform bits"
 HEADS = ("activations", "updates made", "bits on average", "seeds", "mAP50-95", "from, to", "to all", "to uniform")
 
@@ -59,16 +64,24 @@ def train_all(arguments: argparse.Namespace) -> None:
             train_once(folders(arguments, way)[seed], arguments.data, *run, checkpoint="last.pt")
 
 
-def updates(folder: Path) -> float:
-    """The share of low bits that the last epoch's gates let through, from 0 to 1."""
-    last = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-    return float(json.loads(last)["open_gates"])
+def updates(folder: Path, data: Path) -> float:
+    """The share of the low bits' multiply-accumulates that a run's gates let through on the test split, 0 to 1."""
+    kept = folder / "updates.json"
+    if not kept.exists():
+        detector, spec = load_gated(folder / "last.pt")
+        dataset = read_dataset(data)
+        with watched_gates(detector) as layers:
+            evaluate(runtime_of(detector, spec), split_of(dataset, "test"), dataset.class_names, batch=1)
+        found = layers()
+        share = sum(one.macs * one.open for one in found) / sum(one.macs for one in found)
+        kept.write_text(json.dumps(share), encoding="utf-8")
+    return float(json.loads(kept.read_text(encoding="utf-8")))
 
 
 def row(arguments: argparse.Namespace, way: str, base: Mapping[str, Scores]) -> str:
     places = folders(arguments, way)
     found = scores(places)
-    made = statistics.mean(updates(places[seed]) for seed in found)
+    made = statistics.mean(updates(places[seed], arguments.data) for seed in found)
     settings = dict(one.split("=") for one in ways(arguments.bits, arguments.open)[way])
     whole, high = int(settings["qat.pg.bits"]), int(settings["qat.pg.high_bits"])
     cells = [f"{made:.2f}", f"{high + made * (whole - high):.2f}", str(len(found)), f"{mean(found):.4f}", spread(found)]

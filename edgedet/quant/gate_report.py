@@ -7,7 +7,8 @@ derived.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,25 @@ def report_gates(
     def judge(variant: QuantizedDetector) -> float:
         return evaluate(runtime_of(variant, spec), samples, dataset.class_names, batch=1, track=track).metrics.map
 
+    accuracy = {}
+    with watched_gates(detector) as layers_seen:
+        accuracy["gated"] = judge(detector)
+    layers = layers_seen()
+    some = torch.cat([tensor for tensor, _ in tensors(samples[:COMPARISON_IMAGES], spec.preprocess, no_progress)])
+    uses = [GateUse(one.layer, one.macs, one.open) for one in layers]
+    bits = math.ceil(sum(one.macs * one.bits for one in layers) / sum(one.macs for one in layers))
+    for name, variant in variants(detector, uses, bits, some).items():
+        accuracy[name] = judge(variant)
+    return _report(detector, layers, accuracy, bits, len(samples), split)
+
+
+@contextmanager
+def watched_gates(detector: QuantizedDetector) -> Iterator[Callable[[], tuple[LayerGates, ...]]]:
+    """Watches what the gates of a detector do; gives what tells it, of the images that were detected in meanwhile.
+
+    Args:
+        detector: with gates, in eval mode; it is run on one image at a time.
+    """
     seen: dict[str, list[Tensor]] = {name: [] for name in gated_layers(detector.network)}
     macs: dict[str, int] = {}
 
@@ -128,15 +148,12 @@ def report_gates(
         seen[name].append(torch.stack([one.mean() for one in (is_open, pixels, tiles)]))
         macs[name] = conv.weight.numel() * pixels[0].numel()
 
+    def found() -> tuple[LayerGates, ...]:
+        convs = gated_layers(detector.network)
+        return tuple(_layer(name, conv, seen[name], macs[name]) for name, conv in convs.items())
+
     with before_gates(detector.network, see):
-        accuracy = {"gated": judge(detector)}
-    layers = tuple(_layer(name, conv, seen[name], macs[name]) for name, conv in gated_layers(detector.network).items())
-    some = torch.cat([tensor for tensor, _ in tensors(samples[:COMPARISON_IMAGES], spec.preprocess, no_progress)])
-    uses = [GateUse(one.layer, one.macs, one.open) for one in layers]
-    bits = math.ceil(sum(one.macs * one.bits for one in layers) / sum(one.macs for one in layers))
-    for name, variant in variants(detector, uses, bits, some).items():
-        accuracy[name] = judge(variant)
-    return _report(detector, layers, accuracy, bits, len(samples), split)
+        yield found
 
 
 def load_gated(model: Path) -> tuple[QuantizedDetector, Spec]:
