@@ -122,14 +122,16 @@ def uniform(full: QuantizedDetector, bits: int, images: Tensor) -> QuantizedDete
     made(images)
     for hook in hooks:
         hook.remove()
+    fitted: dict[FakeQuantize, FakeQuantize] = {}
     for layer, conv in convs.items():
         grid = grids[layer]
-        values = torch.cat(seen[grid])
-        fitted = fitted_grid(values, (1 << bits - 1) - 1 if conv.definition.lowest < 0 else (1 << bits) - 1)
-        made.network.set_submodule(layer, UniformlyRounded(conv, fitted))
-        if grid not in edges:
-            grid.highest = fitted.highest
-        grid.scale.copy_(fitted_grid(values, grid.highest).scale)
+        if grid not in fitted:
+            values = torch.cat(seen[grid])
+            highest = (1 << bits - 1) - 1 if conv.definition.lowest < 0 else (1 << bits) - 1
+            fitted[grid] = fitted_grid(values, highest)
+            grid.highest = grid.highest if grid in edges else highest
+            grid.scale.copy_(fitted_grid(values, grid.highest).scale)
+        made.network.set_submodule(layer, UniformlyRounded(conv, fitted[grid]))
     return made
 
 
@@ -151,7 +153,7 @@ def fitted_grid(x: Tensor, highest: int) -> FakeQuantize:
 
 
 def _some(x: Tensor) -> Tensor:
-    """At most `MOST_VALUES` of a tensor's values, spread evenly, the one largest among them."""
+    """At most `MOST_VALUES` of a tensor's values, spread evenly, and the one of the largest size."""
     values = x.flatten()
     return torch.cat([values[:: -(-values.numel() // MOST_VALUES)], values[values.abs().argmax()][None]])
 
