@@ -29,6 +29,7 @@ from runs import Scores, difference, mean, scores, spread, train_once
 from edgedet.data.find import read_dataset, split_of
 from edgedet.evaluate.run import evaluate
 from edgedet.quant.gate_report import load_gated, watched_gates
+from edgedet.quant.gate_variants import updated_share
 from edgedet.quant.ptq import runtime_of
 
 ALL, GATES, UNIFORM = "all bits", "gates", "uniform bits"
@@ -72,9 +73,7 @@ def updates(folder: Path, data: Path) -> float:
         dataset = read_dataset(data)
         with watched_gates(detector) as layers:
             evaluate(runtime_of(detector, spec), split_of(dataset, "test"), dataset.class_names, batch=1)
-        found = layers()
-        share = sum(one.macs * one.open for one in found) / sum(one.macs for one in found)
-        kept.write_text(json.dumps(share), encoding="utf-8")
+        kept.write_text(json.dumps(updated_share(one.use for one in layers())), encoding="utf-8")
     return float(json.loads(kept.read_text(encoding="utf-8")))
 
 

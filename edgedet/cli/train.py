@@ -121,6 +121,6 @@ def _render(result: dict[str, Any]) -> None:
     print(f"checkpoint: {result['folder']}/best.pt")
     last = result["last_epoch"] or {}
     if "open_gates" in last:
-        print(f"gates: {last['open_gates']:.0%} of the updates made at the end; edgedet pg report tells of each layer")
+        print(f"gates: {last['open_gates']:.0%} of the updates made in the last epoch; by layer: edgedet pg report")
     target = " --target ort-cpu" if result["quantized"] else ""
     print(f"next: edgedet export {result['folder']}/best.pt{target}")

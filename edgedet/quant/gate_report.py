@@ -63,6 +63,11 @@ class LayerGates:
     open_tiles: float
     bits: float
 
+    @property
+    def use(self) -> GateUse:
+        """Of it, what others are compared at."""
+        return GateUse(self.layer, self.macs, self.open)
+
 
 @dataclass(frozen=True)
 class GateReport:
@@ -124,7 +129,7 @@ def report_gates(
         accuracy["gated"] = judge(detector)
     layers = layers_seen()
     some = torch.cat([tensor for tensor, _ in tensors(samples[:COMPARISON_IMAGES], spec.preprocess, no_progress)])
-    uses = [GateUse(one.layer, one.macs, one.open) for one in layers]
+    uses = [one.use for one in layers]
     bits = math.ceil(sum(one.macs * one.bits for one in layers) / sum(one.macs for one in layers))
     for name, variant in variants(detector, uses, bits, some).items():
         accuracy[name] = judge(variant)

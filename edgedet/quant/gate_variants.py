@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,12 @@ class GateUse(NamedTuple):
     open: float
 
 
+def updated_share(uses: Iterable[GateUse]) -> float:
+    """Of the low bits' multiply-accumulates of all layers, those that are made, 0 to 1."""
+    updated, macs = zip(*((one.macs * one.open, one.macs) for one in uses), strict=True)
+    return sum(updated) / sum(macs)
+
+
 def variants(
     detector: QuantizedDetector, uses: Sequence[GateUse], bits: int, images: Tensor
 ) -> dict[str, QuantizedDetector]:
@@ -56,7 +62,7 @@ def variants(
         bits: of `uniform`.
         images: `[B, 3, H, W]`, on which threshold, layers and ends are chosen.
     """
-    open_share = sum(one.open * one.macs for one in uses) / sum(one.macs for one in uses)
+    open_share = updated_share(uses)
     full = _with_thresholds(detector, dict.fromkeys((one.layer for one in uses), -FAR))
     one = copy.deepcopy(detector)
     one_threshold(one, images, open_share)

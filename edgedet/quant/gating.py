@@ -131,6 +131,6 @@ def pull(quantized: QuantizedDetector) -> Tensor:
     return torch.stack([(gate.threshold - gate.resting).square().mean() for gate in gates]).sum()
 
 
-def open_share(quantized: QuantizedDetector) -> float:
-    """Of the results of the last batch, in the mean over layers, 0 to 1: those that were updated."""
-    return float(torch.stack([conv.gate.opened for conv in gated_layers(quantized.network).values()]).mean())
+def updates(quantized: QuantizedDetector) -> Tensor:
+    """Multiply-accumulates of low bits that all layers made for the last batch, and without gates would have; `[2]`."""
+    return torch.stack([conv.gate.updates for conv in gated_layers(quantized.network).values()]).double().sum(dim=0)

@@ -25,7 +25,7 @@ from edgedet.ops.gated_conv.definition import GatedConv
 from edgedet.progress import no_progress
 from edgedet.quant.batch_norm import estimate_statistics, hold_statistics
 from edgedet.quant.calibrate import calibration_record, gated_range, observe, quantize
-from edgedet.quant.gating import let_thresholds_learn, one_threshold, open_share, pull, start_thresholds
+from edgedet.quant.gating import let_thresholds_learn, one_threshold, pull, start_thresholds, updates
 from edgedet.quant.grids import hold_grids, make_grids_move, moving, squared_clipping_ends
 from edgedet.quant.images import calibration_images, tensors
 from edgedet.quant.oscillation import Oscillation
@@ -212,6 +212,7 @@ class Quantization:
         self._total_steps = total_steps
         self._whole_images = whole_images
         self.oscillation = Oscillation(detector)
+        self._updates = torch.zeros(2, dtype=torch.float64)
 
     def prepare_step(self, step: int) -> None:
         """Puts the detector into training mode, but for what stands still from some step on."""
@@ -234,13 +235,16 @@ class Quantization:
             found["clipping"] = self._config.pact_decay * squared_clipping_ends(self._detector)
         if self._config.pg is not None:
             found["thresholds"] = self._config.pg.pull * pull(self._detector)
+            self._updates = self._updates.to(images.device) + updates(self._detector)
         return found
 
     def statistics(self) -> dict[str, float]:
-        """What an epoch's record has besides losses."""
+        """What an epoch's record has besides losses: asked for once, at its end."""
         found = {"oscillating_weights": self.oscillation.share()}
         if self._config.pg is not None:
-            found["open_gates"] = open_share(self._detector)
+            made, possible = self._updates.tolist()
+            found["open_gates"] = made / max(possible, 1.0)
+            self._updates.zero_()
         return found
 
     def moving(self, step: int) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from edgedet.models.quantized.gated import gated_layers
 from edgedet.models.quantized.recipe import Gating, Recipe
 from edgedet.models.zoo import build_detector
 from edgedet.quant.calibrate import observe, quantize
-from edgedet.quant.gating import let_thresholds_learn, one_threshold, open_share, pull, start_thresholds
+from edgedet.quant.gating import FAR, let_thresholds_learn, one_threshold, pull, start_thresholds, updates
 from edgedet.quant.placement import Candidate, candidates, gateable, placed
 
 LARGE = ("backbone.middle", "neck.laterals.0", "neck.laterals.1", "neck.top_down.0", "head.towers.0.0")
@@ -94,11 +94,14 @@ def test_the_pull_grows_with_the_square_of_the_distance() -> None:
     assert gradient is not None and gradient.tolist() == pytest.approx([2 * 0.5 / len(gradient)] * len(gradient))
 
 
-def test_the_open_share_is_the_mean_over_layers() -> None:
+def test_updates_are_counted_by_multiply_accumulates() -> None:
     quantized = gated()
-    quantized(images())
-    layers = gated_layers(quantized.network).values()
-    assert open_share(quantized) == pytest.approx(sum(float(conv.gate.opened) for conv in layers) / len(layers))
+    layers = gated_layers(quantized.network)
+    for conv in layers.values():
+        conv.gate.rest_(torch.full_like(conv.gate.threshold, FAR))
+    layers["neck.laterals.0.0"].gate.rest_(torch.full_like(layers["neck.laterals.0.0"].gate.threshold, -FAR))
+    macs = {name: layers[name].weight[0].numel() * _results(quantized, name) for name in layers}
+    assert updates(quantized).tolist() == [macs["neck.laterals.0.0"], sum(macs.values())]
 
 
 class TestPlacement:

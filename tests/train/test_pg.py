@@ -66,6 +66,18 @@ def test_thresholds_learn_and_stay_near_where_they_started(
         assert record["open_gates"] == pytest.approx(0.4, abs=0.15)
 
 
+def test_the_record_counts_all_batches_of_an_epoch(
+    settings: dict[str, Any], best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter(range(1, 100))
+    monkeypatch.setattr("edgedet.train.qat.updates", lambda _: torch.tensor([next(counts), 100], dtype=torch.float64))
+    found = records(run(settings, tmp_path / "run", best))
+    steps = [record["step"] for record in found]
+    for record, first, last in zip(found, [0, *steps], steps, strict=False):
+        assert last - first > 1
+        assert record["open_gates"] == pytest.approx((first + 1 + last) / 200)
+
+
 @pytest.mark.parametrize("thresholds", ["kept", "one"])
 def test_thresholds_for_comparison_stand_still(
     settings: dict[str, Any], best: Path, tmp_path: Path, thresholds: str

@@ -58,14 +58,14 @@ class Gate(nn.Module):
             normalisation's, until `measure_`.
         sign: `[O]`, -1 where the normalisation turns the result over, and 0 where it makes nothing of it: such a
             channel wants no update, before the normalisation is folded and after.
-        opened: `[]`, share of the results that the last batch updated.
+        updates: `[2]`, multiply-accumulates of low bits that the last batch made, and that it would make without gates.
     """
 
     center: Tensor
     unit: Tensor
     sign: Tensor
     resting: Tensor
-    opened: Tensor
+    updates: Tensor
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -75,11 +75,16 @@ class Gate(nn.Module):
         self.register_buffer("center", norm.running_mean.clone())
         self.register_buffer("unit", (norm.running_var + norm.eps).sqrt())
         self.register_buffer("sign", norm.weight.detach().sign())
-        self.register_buffer("opened", torch.ones(()), persistent=False)
+        self.register_buffer("updates", torch.ones(2), persistent=False)
 
     def bounds(self) -> Tensor:
         """The thresholds in the units of the prediction, `[O]`."""
         return self.center + self.sign * self.unit * self.threshold
+
+    @property
+    def opened(self) -> Tensor:
+        """Share of the results that the last batch updated, `[]`."""
+        return self.updates[0] / self.updates[1]
 
     @torch.no_grad()
     def rest_(self, threshold: Tensor) -> None:
@@ -142,7 +147,8 @@ class GatedQuantizedConv2d(QuantizedConv2d):
             padding=self.padding,
             groups=self.groups,
         )
-        gate.opened.copy_(is_open.detach().mean())
+        share = is_open.detach().mean(dtype=torch.float32)
+        gate.updates.copy_(torch.stack([share, torch.ones_like(share)]) * (self.weight[0].numel() * y.numel()))
         return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 
