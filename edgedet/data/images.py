@@ -17,7 +17,7 @@ import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import cv2
 import numpy as np
@@ -33,9 +33,14 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MAX_BYTES = 256 * MEBIBYTE
 MAX_PIXELS = 1 << 27
 
+MAX_REDUCTION = 4
+"""How many times smaller an image is decoded at most (`read_smaller_image`): a detector hardly tells it from a resized
+one up to here (`benchmarks/smaller_images.py`); beyond was not measured."""
+
 _TAIL_BYTES = 64
 
 Image = NDArray[np.uint8]
+Read = TypeVar("Read")
 
 
 def read_image(path: Path) -> Image:
@@ -47,27 +52,60 @@ def read_image(path: Path) -> Image:
     return decode_image(read_bytes(path, limit=MAX_BYTES), where=path)
 
 
-def try_read_image(path: Path) -> Image | None:
-    """`read_image`, or None and a warning in the log: one broken file does not end a long run."""
+def read_smaller_image(path: Path, side: int) -> tuple[Image, int]:
+    """The image in a file as `read_image` gives it, or smaller, for who makes its longer side `side` pixels anyway.
+
+    Decoding a JPEG at a half or a quarter of its size takes less time, and it needs less resizing; the pixels are
+    nearly those of a resized one, so it is for training, not for what must be the same on every runtime.
+
+    Returns:
+        The image, whose sides are those of the whole one divided by a number and rounded up, and the number: 1, 2 or 4.
+
+    Raises:
+        EdgedetError: like `read_image`.
+    """
+    data = read_bytes(path, limit=MAX_BYTES)
+    header = _header(io.BytesIO(data), path)
+    reduction = 1
+    while (
+        header.format == "JPEG"
+        and reduction < MAX_REDUCTION
+        and max(header.height, header.width) >= 2 * reduction * side
+    ):
+        reduction *= 2
+    return _image(data, header, path, reduction), reduction
+
+
+def tried(read: Callable[[], Read]) -> Read | None:
+    """What `read` gives, or None and a warning in the log: one broken file does not end a long run."""
     try:
-        return read_image(path)
+        return read()
     except EdgedetError as error:
         logger.warning("cannot be used: %s", error)
         return None
 
 
+def try_read_image(path: Path) -> Image | None:
+    """`read_image`, or None and a warning in the log."""
+    return tried(lambda: read_image(path))
+
+
 def decode_image(data: bytes, *, where: object = None) -> Image:
     """The image in the bytes of an image file; `where` names them in errors. Otherwise like `read_image`."""
-    header = _header(io.BytesIO(data), where)
+    return _image(data, _header(io.BytesIO(data), where), where)
+
+
+def _image(data: bytes, header: ImageHeader, where: object, reduction: int = 1) -> Image:
     if not _is_complete(data, header):
         raise _truncated(header, where)
-    pixels = _decode(data, header)
+    pixels = _decode(data, header, reduction)
     if pixels is None or pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
         raise EdgedetError(f"cannot be decoded: a broken or unusual {header.format}", where=where, fix=_FIX)
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     pixels = np.ascontiguousarray(_UPRIGHT[header.orientation](pixels[..., :3]))
-    if pixels.shape != (*header.upright_size, 3):
+    height, width = (-(-side // reduction) for side in header.upright_size)
+    if pixels.shape != (height, width, 3):
         raise EdgedetError("broken image: its pixels are not of the size its header states", where=where, fix=_FIX)
     return pixels
 
@@ -127,9 +165,12 @@ def _header(stream: BinaryIO, where: object) -> ImageHeader:
     return header
 
 
-def _decode(data: bytes, header: ImageHeader) -> NDArray | None:
+_REDUCED = {1: 0, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+
+
+def _decode(data: bytes, header: ImageHeader, reduction: int) -> NDArray | None:
     """OpenCV's decoder, with its own handling of orientation out of the way (versions and formats differ in it)."""
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED[reduction]
     if header.overwrites:
         neutral = bytearray(data)
         for offset, value in header.overwrites:

@@ -21,7 +21,7 @@ from edgedet.data.augment.labelled import LabelledImage
 from edgedet.data.augment.layouts import fit
 from edgedet.data.augment.pipeline import augment, draw_sources
 from edgedet.data.image_cache import CacheSizes, ImageCache
-from edgedet.data.images import try_read_image
+from edgedet.data.images import read_smaller_image, tried, try_read_image
 from edgedet.data.sample import Sample
 from edgedet.losses.targets import Targets
 from edgedet.train.plan import BatchPlan, SampleKey, augment_generator
@@ -111,16 +111,17 @@ def load_for_training(sample: Sample, max_size: int) -> LabelledImage:
     An image that cannot be read becomes a grey one without objects, and a warning: one broken file does not end
     a long run (`edgedet data check` finds it before).
     """
-    image = try_read_image(sample.image)
-    if image is None:
+    found = tried(lambda: read_smaller_image(sample.image, max_size))
+    if found is None:
         return LabelledImage(
             np.full((max_size, max_size, 3), PAD_VALUE, dtype=np.uint8),
             np.zeros((0, 4), dtype=np.float32),
             np.zeros(0, dtype=np.int64),
         )
+    image, reduction = found
     learned = ~sample.ignore
     height, width = image.shape[:2]
-    boxes = np.clip(sample.boxes[learned], 0, np.array([width, height, width, height], dtype=np.float32))
+    boxes = np.clip(sample.boxes[learned] / reduction, 0, np.array([width, height, width, height], dtype=np.float32))
     zoom = min(1.0, fit(height, width, max_size))
     if zoom < 1.0:
         resized_width, resized_height = max(1, round(width * zoom)), max(1, round(height * zoom))

@@ -18,7 +18,7 @@ from PIL import ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from edgedet.data import images
-from edgedet.data.images import decode_image, image_size, probe_image, read_image
+from edgedet.data.images import decode_image, image_size, probe_image, read_image, read_smaller_image
 from edgedet.errors import EdgedetError
 
 ORIENTATION_TAG = 274
@@ -193,6 +193,61 @@ WHOLE_FILES: dict[str, Callable[[], bytes]] = {
     "bmp": lambda: saved(pillow(NOISE), "BMP"),
     "tiff": lambda: saved(pillow(NOISE), "TIFF"),
 }
+
+
+class TestSmaller:
+    """Decoded at a part of its size, an image shows what it shows as a whole one that is resized."""
+
+    @staticmethod
+    def difference(image: np.ndarray, whole: np.ndarray, reduction: int) -> float:
+        """The mean one to a whole image that is resized, to whose right and bottom a part of a pixel is added."""
+        below, right = (reduction * np.array(image.shape) - whole.shape)[:2]
+        padded = cv2.copyMakeBorder(whole.astype(np.uint8), 0, below, 0, right, cv2.BORDER_REPLICATE)
+        expected = cv2.resize(padded, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        return float(np.abs(image.astype(int) - expected.astype(int)).mean())
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_it_is_upright(self, orientation: int, tmp_path: Path) -> None:
+        path = tmp_path / "image"
+        path.write_bytes(with_orientation("JPEG", orientation))
+        image, reduction = read_smaller_image(path, 40)
+        assert reduction == 2
+        assert image.shape[:2] == ((40, 30) if orientation >= 5 else (30, 40))
+        assert self.difference(image, as_pillow_reads(path.read_bytes()), reduction) < 2
+
+    @pytest.mark.parametrize(
+        ("side", "expected"), [(81, 1), (80, 1), (41, 1), (40, 2), (21, 2), (20, 4), (10, 4), (1, 4)]
+    )
+    def test_it_is_no_smaller_than_asked_for(self, side: int, expected: int, tmp_path: Path) -> None:
+        path = tmp_path / "image.jpg"
+        path.write_bytes(saved(pillow(), "JPEG", quality=98))
+        image, reduction = read_smaller_image(path, side)
+        assert reduction == expected
+        assert max(image.shape) >= min(side, 80)
+        assert self.difference(image, read_image(path), reduction) < (2 if reduction > 1 else 1e-9)
+
+    @pytest.mark.parametrize("mode", ["L", "CMYK"])
+    def test_sides_are_rounded_up(self, mode: str, tmp_path: Path) -> None:
+        path = tmp_path / "image.jpg"
+        pillow(SMOOTH[:57, :79]).convert(mode).save(path, quality=98)
+        for side, reduction, shape in ((39, 2, (29, 40, 3)), (19, 4, (15, 20, 3))):
+            image, found = read_smaller_image(path, side)
+            assert (found, image.shape) == (reduction, shape)
+            assert self.difference(image, read_image(path), reduction) < 2
+
+    @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "BMP"])
+    def test_other_formats_are_whole(self, format: str, tmp_path: Path) -> None:
+        path = tmp_path / "image"
+        path.write_bytes(saved(pillow(), format))
+        image, reduction = read_smaller_image(path, 8)
+        assert reduction == 1
+        np.testing.assert_array_equal(image, read_image(path))
+
+    def test_a_truncated_file_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "cut.jpg"
+        path.write_bytes(saved(pillow(), "JPEG")[:-40])
+        with pytest.raises(EdgedetError, match="truncated"):
+            read_smaller_image(path, 20)
 
 
 class TestBroken:

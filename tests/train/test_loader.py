@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -164,6 +165,26 @@ def test_a_large_image_is_kept_small_with_its_boxes(samples: tuple[Sample, ...])
     labelled = load_for_training(samples[0], 32)
     assert labelled.image.shape == (32, 32, 3)
     np.testing.assert_allclose(labelled.boxes, samples[0].boxes / 2)
+
+
+@pytest.mark.parametrize(
+    ("max_size", "shape"), [(64, (48, 64, 3)), (50, (38, 50, 3)), (32, (24, 32, 3)), (10, (8, 10, 3))]
+)
+def test_boxes_lie_on_what_they_lay_on_in_a_large_photo(
+    samples: tuple[Sample, ...], tmp_path: Path, max_size: int, shape: tuple[int, ...]
+) -> None:
+    photo = np.zeros((97, 129, 3), dtype=np.uint8)
+    photo[24:64, 48:96] = 255
+    path = tmp_path / "photo.jpg"
+    cv2.imwrite(str(path), photo, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    box = np.array([[48, 24, 96, 64]], dtype=np.float32)
+    sample = replace(samples[0], image=path, boxes=box, labels=np.zeros(1, np.int64), ignore=np.zeros(1, np.bool_))
+    labelled = load_for_training(sample, max_size)
+    assert labelled.image.shape == shape
+    bright = labelled.image[..., 0] > 127
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    np.testing.assert_allclose(labelled.boxes[0], seen, atol=0.6)
 
 
 def test_ignored_objects_are_not_learned(samples: tuple[Sample, ...]) -> None:
