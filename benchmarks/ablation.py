@@ -2,6 +2,7 @@
 
     python benchmarks/ablation.py DATA OUT [--model shufflenetv2_1.0x] [--epochs 100] [--seeds 0 1 2] [--parallel 1]
     python benchmarks/ablation.py DATA OUT --only base simota "mixup .5"           some of them
+    python benchmarks/ablation.py DATA OUT --only base teacher --teacher BIG.pt    what a larger detector teaches
     python benchmarks/ablation.py DATA OUT -- --set accelerator=cuda               options of edgedet train, for all
     python benchmarks/ablation.py DATA OUT --table                                 of what is done
 
@@ -23,6 +24,7 @@ from protocol import print_protocol
 from runs import Scores, difference, mean, scores, spread, train_once
 
 BASE = "base"
+TEACHER = "teacher"
 SWITCHES: Mapping[str, Sequence[str]] = {
     BASE: (),
     "no mosaic": ("augment.mosaic=0",),
@@ -42,12 +44,18 @@ SWITCHES: Mapping[str, Sequence[str]] = {
     "focal": ("loss.classification=focal",),
     "bce, label smoothing .1": ("loss.classification=bce", "loss.label_smoothing=0.1"),
     "hard negatives": ("loss.negatives=hard",),
+    "top-k negatives": ("loss.negatives=top_k",),
+    "iou": ("loss.box=iou",),
     "diou": ("loss.box=diou",),
     "ciou": ("loss.box=ciou",),
+    "l1": ("loss.box=l1",),
+    "l2": ("loss.box=l2",),
+    "smooth l1": ("loss.box=smooth_l1",),
     "repulsion .5": ("loss.repulsion_weight=0.5",),
     "dynamic": ("loss.assigner=dynamic",),
     "simota": ("loss.assigner=simota",),
     "atss": ("loss.assigner=atss",),
+    "fcos": ("loss.assigner=fcos",),
     "fcos head": ("network.head=fcos",),
     "ssdlite head": ("network.head=ssdlite",),
     "yolo head": ("network.head=yolo",),
@@ -56,13 +64,20 @@ SWITCHES: Mapping[str, Sequence[str]] = {
     "dropblock .1, 3": ("network.dropblock=0.1", "network.dropblock_size=3"),
     "hardswish": ("activation=hardswish",),
     "mish": ("activation=mish",),
+    "swish": ("activation=swish",),
+    "swish beta": ("activation=swish_beta",),
+    "leaky relu": ("activation=leaky_relu",),
     "no ema": ("ema=false",),
     "batch 16": ("batch=16",),
+    "sgd, lr .01, decay 5e-4": ("optimizer.name=sgd", "optimizer.lr=0.01", "optimizer.weight_decay=5e-4"),
+    TEACHER: (),
 }
 
 
 def train(arguments: argparse.Namespace, name: str, seed: int) -> None:
     settings = [option for value in SWITCHES[name] for option in ("--set", value)]
+    if name == TEACHER:
+        settings += ["--teacher", arguments.teacher]
     run = ["--model", arguments.model, "--epochs", arguments.epochs, "--seed", seed, *arguments.options, *settings]
     train_once(folder_of(arguments.out, name, seed), arguments.data, *run)
 
@@ -98,11 +113,16 @@ def main() -> None:
     parser.add_argument("--model", default="shufflenetv2_1.0x")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=list(SWITCHES), default=list(SWITCHES), metavar="SWITCH")
+    parser.add_argument("--only", nargs="+", choices=list(SWITCHES), metavar="SWITCH")
+    parser.add_argument("--teacher", type=Path, help="the checkpoint that teaches; without it the switch is left out")
     parser.add_argument("--parallel", type=int, default=1, help="runs at once")
     parser.add_argument("--table", action="store_true", help="train nothing")
     own, options = split(sys.argv[1:])
     arguments = parser.parse_args(own, argparse.Namespace(options=options))
+    if arguments.only is None:
+        arguments.only = [name for name in SWITCHES if name != TEACHER or arguments.teacher is not None]
+    if TEACHER in arguments.only and arguments.teacher is None and not arguments.table:
+        parser.error("--only teacher needs --teacher CHECKPOINT")
     if not arguments.table:
         train_all(arguments)
     print("| switch | seeds | mAP50-95 | from, to | mAP50 | against the base |\n| --- | --- | --- | --- | --- | --- |")
