@@ -7,9 +7,9 @@
 
 Each float checkpoint is trained on with `edgedet train --pg` in every way; the last weights are looked at, not the
 best on the validation split. The checkpoints are one network trained with several seeds: the table has means, how far
-apart they are, and the differences to all bits and to uniform bits with their standard error over the seeds. "Uniform"
-has the next whole number of bits, so a little more than the gates have. A run is kept in OUT; a finished one is not
-done again.
+apart they are, and the differences to all bits, to one threshold and to uniform bits with their standard error over the
+seeds. "Uniform" has the next whole number of bits, so a little more than the gates have. A run is kept in OUT; a
+finished one is not done again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from edgedet.quant.gate_report import load_gated, watched_gates
 from edgedet.quant.gate_variants import updated_share
 from edgedet.quant.ptq import runtime_of
 
-ALL, GATES, UNIFORM = "all bits", "gates", "uniform bits"
-HEADS = ("activations", "updates made", "bits on average", "seeds", "mAP50-95", "from, to", "to all", "to uniform")
+ALL, GATES, ONE, UNIFORM = "all bits", "gates", "one threshold", "uniform bits"
+COMPARED_WITH = (ALL, ONE, UNIFORM)
+HEADS = ("activations", "updates made", "bits on average", "seeds", "mAP50-95", "from, to")
+HEADS += tuple(f"to {way}" for way in COMPARED_WITH)
 
 
 def ways(bits: str, share: float) -> Mapping[str, Sequence[str]]:
@@ -45,7 +47,7 @@ def ways(bits: str, share: float) -> Mapping[str, Sequence[str]]:
     return {
         ALL: [f"qat.pg.bits={whole}", *without_gates],
         GATES: gated,
-        "one threshold": [*gated, "qat.pg.thresholds=one"],
+        ONE: [*gated, "qat.pg.thresholds=one"],
         UNIFORM: [f"qat.pg.bits={uniform}", *without_gates],
         "uniform bits, PACT": [f"qat.pg.bits={uniform}", *without_gates, "qat.method=pact"],
     }
@@ -84,7 +86,7 @@ def row(arguments: argparse.Namespace, way: str, base: Mapping[str, Scores]) -> 
     settings = dict(one.split("=") for one in ways(arguments.bits, arguments.open)[way])
     whole, high = int(settings["qat.pg.bits"]), int(settings["qat.pg.high_bits"])
     cells = [f"{made:.2f}", f"{high + made * (whole - high):.2f}", str(len(found)), f"{mean(found):.4f}", spread(found)]
-    cells += ["" if way == other else difference(found, base[other]) for other in (ALL, UNIFORM)]
+    cells += ["" if way == other else difference(found, base[other]) for other in COMPARED_WITH]
     return f"| {way} | {' | '.join(cells)} |"
 
 
@@ -104,7 +106,7 @@ def main() -> None:
     if not arguments.table:
         train_all(arguments)
     print(f"| {' | '.join(HEADS)} |\n|{' --- |' * len(HEADS)}")
-    base = {way: scores(folders(arguments, way)) for way in (ALL, UNIFORM)}
+    base = {way: scores(folders(arguments, way)) for way in COMPARED_WITH}
     for way in arguments.only:
         if scores(folders(arguments, way)):
             print(row(arguments, way, base))
