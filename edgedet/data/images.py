@@ -73,7 +73,9 @@ def read_smaller_image(path: Path, side: int) -> tuple[Image, int]:
         and max(header.height, header.width) >= 2 * reduction * side
     ):
         reduction *= 2
-    return _image(data, header, path, reduction), reduction
+    image = _image(data, header, path, reduction)
+    # A lossless JPEG has no DCT to scale, and comes whole.
+    return image, 1 if image.shape[:2] == header.upright_size else reduction
 
 
 def tried(read: Callable[[], Read]) -> Read | None:
@@ -105,7 +107,7 @@ def _image(data: bytes, header: ImageHeader, where: object, reduction: int = 1) 
         pixels = (pixels >> 8).astype(np.uint8)
     pixels = np.ascontiguousarray(_UPRIGHT[header.orientation](pixels[..., :3]))
     height, width = (-(-side // reduction) for side in header.upright_size)
-    if pixels.shape != (height, width, 3):
+    if pixels.shape not in ((*header.upright_size, 3), (height, width, 3)):
         raise EdgedetError("broken image: its pixels are not of the size its header states", where=where, fix=_FIX)
     return pixels
 

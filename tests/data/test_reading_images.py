@@ -235,6 +235,14 @@ class TestSmaller:
             assert (found, image.shape) == (reduction, shape)
             assert self.difference(image, read_image(path), reduction) < 2
 
+    def test_what_the_decoder_does_not_scale_is_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(images, "_REDUCED", dict.fromkeys((1, 2, 4), 0))
+        path = tmp_path / "lossless.jpg"
+        path.write_bytes(saved(pillow(), "JPEG"))
+        image, reduction = read_smaller_image(path, 20)
+        assert reduction == 1
+        np.testing.assert_array_equal(image, read_image(path))
+
     @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "BMP"])
     def test_other_formats_are_whole(self, format: str, tmp_path: Path) -> None:
         path = tmp_path / "image"
