@@ -33,10 +33,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MAX_BYTES = 256 * MEBIBYTE
 MAX_PIXELS = 1 << 27
 
-MAX_REDUCTION = 4
-"""How many times smaller an image is decoded at most (`read_smaller_image`): a detector hardly tells it from a resized
-one up to here (`benchmarks/smaller_images.py`); beyond was not measured."""
-
 _TAIL_BYTES = 64
 
 Image = NDArray[np.uint8]
@@ -66,13 +62,8 @@ def read_smaller_image(path: Path, side: int) -> tuple[Image, int]:
     """
     data = read_bytes(path, limit=MAX_BYTES)
     header = _header(io.BytesIO(data), path)
-    reduction = 1
-    while (
-        header.format == "JPEG"
-        and reduction < MAX_REDUCTION
-        and max(header.height, header.width) >= 2 * reduction * side
-    ):
-        reduction *= 2
+    times = max(header.height, header.width) / side if header.format == "JPEG" else 1
+    reduction = max(one for one in _REDUCED if one <= max(times, 1))
     image = _image(data, header, path, reduction)
     # A lossless JPEG has no DCT to scale, and comes whole.
     return image, 1 if image.shape[:2] == header.upright_size else reduction
@@ -167,6 +158,7 @@ def _header(stream: BinaryIO, where: object) -> ImageHeader:
     return header
 
 
+# A detector hardly tells these from resized images (`benchmarks/smaller_images.py`); an eighth was not measured.
 _REDUCED = {1: 0, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 
 

@@ -133,4 +133,4 @@ def pull(quantized: QuantizedDetector) -> Tensor:
 
 def updates(quantized: QuantizedDetector) -> Tensor:
     """Multiply-accumulates of low bits that all layers made for the last batch, and without gates would have; `[2]`."""
-    return torch.stack([conv.gate.updates for conv in gated_layers(quantized.network).values()]).double().sum(dim=0)
+    return torch.stack([conv.gate.updates for conv in gated_layers(quantized.network).values()]).sum(dim=0)

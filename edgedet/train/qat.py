@@ -212,7 +212,7 @@ class Quantization:
         self._total_steps = total_steps
         self._whole_images = whole_images
         self.oscillation = Oscillation(detector)
-        self._updates = torch.zeros(2, dtype=torch.float64)
+        self._updates = torch.zeros(2)
 
     def prepare_step(self, step: int) -> None:
         """Puts the detector into training mode, but for what stands still from some step on."""

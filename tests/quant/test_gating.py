@@ -102,6 +102,7 @@ def test_updates_are_counted_by_multiply_accumulates() -> None:
     layers["neck.laterals.0.0"].gate.rest_(torch.full_like(layers["neck.laterals.0.0"].gate.threshold, -FAR))
     macs = {name: layers[name].weight[0].numel() * _results(quantized, name) for name in layers}
     assert updates(quantized).tolist() == [macs["neck.laterals.0.0"], sum(macs.values())]
+    assert updates(quantized).dtype == torch.float32, "Apple's GPUs have no float64"
 
 
 class TestPlacement:
