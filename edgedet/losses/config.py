@@ -18,7 +18,8 @@ class LossConfig(Frozen):
         assigner: which points learn which object, of `edgedet.losses.assigners.ASSIGNERS`.
         classification: loss of the scores: `qfl` and `vfl` learn how well the box fits as well, `focal` and `bce` the
             class alone.
-        box: loss of the boxes; `l1`, `l2` and `smooth_l1` of the corners in units of the stride.
+        box: loss of the boxes; `l1`, `l2` and `smooth_l1` of the corners in units of the stride, many times as large as
+            the others: they want a `box_weight` of some 0.2, where `giou` has 2.
         classification_weight, box_weight, distribution_weight: of the parts.
         label_smoothing: share of a positive point's target that is spread over all classes, which are several; of
             `focal` and `bce`.
